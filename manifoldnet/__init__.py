@@ -1,0 +1,1 @@
+"""Structure-preserving deep learning on manifolds and Lie groups, in PyTorch."""
