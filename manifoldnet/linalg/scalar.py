@@ -1,0 +1,51 @@
+"""Scalar functions whose derivative is finite where the textbook formula's is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def safe_sqrt(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """sqrt(x) for x >= 0 with derivative 0, a subgradient of the distance, at x = 0."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
+
+
+def safe_norm(v: Float[Tensor, "*batch n"], keepdim: bool = False) -> Float[Tensor, "..."]:
+    """Euclidean norm over the last dimension with gradient 0 at v = 0; shape (*batch,) or (*batch, 1)."""
+    return safe_sqrt((v * v).sum(-1, keepdim=keepdim))
+
+
+def wrap_angle(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The representative of the angle x (radians) in (-pi, pi]; derivative 1 everywhere."""
+    wrapped = math.pi - torch.remainder(math.pi - x, 2 * math.pi)
+    # remainder may round up to the full period, which would give -pi
+    return torch.where(wrapped <= -math.pi, wrapped + 2 * math.pi, wrapped)
+
+
+def even_function(
+    s: Float[Tensor, "..."],
+    closed: Float[Tensor, "..."],
+    series: Sequence[float],
+    threshold: float,
+) -> Float[Tensor, "..."]:
+    """``closed`` where s > threshold, else the polynomial sum_k series[k] s^k (Horner).
+
+    For functions of s = theta^2 that lose digits at small theta. The caller evaluates ``closed`` at an s that
+    was moved away from 0 (see :func:`away_from_zero`), so that no branch has an infinite derivative.
+    """
+    polynomial = torch.full_like(s, series[-1])
+    small = torch.where(s > threshold, 0.0, s)
+    for coefficient in reversed(series[:-1]):
+        polynomial = polynomial * small + coefficient
+    return torch.where(s > threshold, closed, polynomial)
+
+
+def away_from_zero(s: Float[Tensor, "..."], threshold: float) -> Float[Tensor, "..."]:
+    """s where s > threshold, else 1, so that the closed form's unused branch has finite derivatives."""
+    return torch.where(s > threshold, s, 1.0)

@@ -1,0 +1,241 @@
+"""What every space offers: geoopt's Manifold protocol, an action, a lift and a mean."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import geoopt
+import torch
+from geoopt.utils import size2shape
+from jaxtyping import Float
+from torch import Tensor
+
+from manifoldnet.linalg import safe_sqrt
+
+if TYPE_CHECKING:
+    from manifoldnet.manifolds.actions import Action
+
+MEAN_ITERATIONS = 16
+
+
+class Space(geoopt.manifolds.Manifold):  # type: ignore[misc]
+    """A Riemannian manifold whose points are plain tensors.
+
+    The last ``ndim`` dimensions of a tensor are the point, the leading ones are batch dimensions, and every
+    method broadcasts over them. Names and signatures are geoopt's, so each space works with geoopt's optimisers
+    and ``ManifoldParameter``.
+
+    Attributes:
+        ndim: number of trailing dimensions that make one point.
+        point_shape: their sizes, or None if the tensor decides (SPD(n) for any n).
+        dim: dimension of the manifold, or None if the tensor decides.
+    """
+
+    ndim: int
+    reversible = True
+    point_shape: tuple[int, ...] | None = None
+    dim: int | None = None
+
+    @property
+    @abstractmethod
+    def action(self) -> Action:
+        """The action of a Lie group on this space by which Lie-group integrators move."""
+
+    def lift(self, y: Tensor, tangent: Tensor) -> Tensor:
+        """Generator v, in coordinates of ``action.group``, of minimal norm with action.tangent(v, y) = tangent."""
+        return self.action.lift(y, tangent)
+
+    def _sum(self, x: Tensor, keepdim: bool) -> Tensor:
+        """Sum over the dimensions of a point."""
+        dims = tuple(range(-self.ndim, 0))
+        return x.sum(dims, keepdim=keepdim) if dims else x
+
+    def dist2(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Squared geodesic distance, smooth at x = y; shape of the batch."""
+        return self.inner(x, self.logmap(x, y), keepdim=keepdim)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Geodesic distance, with gradient 0 at x = y; shape of the batch."""
+        return safe_sqrt(self.dist2(x, y, keepdim=keepdim))
+
+    def norm(self, x: Tensor, u: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Riemannian norm of the tangent vector u at x, with gradient 0 at u = 0."""
+        return safe_sqrt(self.inner(x, u, keepdim=keepdim))
+
+    @abstractmethod
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Tangent vector at x of the shortest geodesic that reaches y at time 1."""
+
+    def retr(self, x: Tensor, u: Tensor) -> Tensor:
+        """A step from x along u; the exponential map unless a space has something cheaper or safer."""
+        return self.expmap(x, u)
+
+    def geodesic(self, x: Tensor, y: Tensor, t: Tensor | float) -> Tensor:
+        """Point at time t of the geodesic with value x at 0 and y at 1; a tensor t broadcasts over the batch."""
+        if isinstance(t, Tensor):
+            t = t[(...,) + (None,) * self.ndim]
+        return self.expmap(x, t * self.logmap(x, y))
+
+    def frechet_mean(self, points: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Weighted Fréchet mean (Karcher 1977): the minimiser of sum_i w_i dist(mean, x_i)^2.
+
+        Args:
+            points: (..., n, *point).
+            weights: (..., n), not negative, with a positive sum; uniform when None.
+
+        Returns:
+            (..., *point), after a fixed number of Riemannian gradient steps of length 1 from an extrinsic guess.
+            They converge to rounding for points within the convexity radius; gradients flow through the steps.
+        """
+        axis = -(self.ndim + 1)
+        n = points.shape[axis]
+        if weights is None:
+            weights = points.new_full((n,), 1.0 / n)
+        else:
+            weights = weights / weights.sum(-1, keepdim=True)
+        weights = weights[(...,) + (None,) * self.ndim]
+        mean = self._mean_guess(points, weights)
+        for _ in range(MEAN_ITERATIONS):
+            mean = self.expmap(mean, (weights * self.logmap(mean.unsqueeze(axis), points)).sum(axis))
+        return mean
+
+    def _mean_guess(self, points: Tensor, weights: Tensor) -> Tensor:
+        """Projection of the weighted mean of the coordinates; weights already sum to 1 and broadcast."""
+        return self.projx((weights * points).sum(-(self.ndim + 1)))
+
+    @abstractmethod
+    def random(
+        self,
+        *size: Any,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Random points; ``size`` is the full shape, point dimensions included."""
+
+    def _size(self, *size: Any) -> tuple[int, ...]:
+        shape = tuple(size2shape(*size))
+        self._assert_check_shape(shape, "size")
+        return shape
+
+    def _check_shape(self, shape: tuple[int, ...], name: str) -> tuple[bool, str | None]:
+        wanted = self.point_shape
+        if wanted is not None:
+            if len(shape) < self.ndim or tuple(shape[len(shape) - self.ndim :]) != wanted:
+                return False, f"{name}: {self.name} wants shape (..., {', '.join(map(str, wanted))}), got {tuple(shape)}"
+        elif len(shape) < self.ndim:
+            return False, f"{name}: {self.name} wants {self.ndim} point dimensions, got shape {tuple(shape)}"
+        return True, None
+
+    def _close(self, value: Tensor, wanted: Tensor, what: str, atol: float, rtol: float) -> tuple[bool, str | None]:
+        if torch.allclose(value, wanted, atol=atol, rtol=rtol):
+            return True, None
+        worst = (value - wanted).abs().max().item()
+        return False, f"{self.name}: {what} (largest deviation {worst:.3g})"
+
+
+class Group:
+    """A Lie group as what acts: exponential, composition and the algebra, in coordinates of shape (..., dim).
+
+    Convention: y' = hat(f) y and y = exp(u) y0, so dexpinv_u(v) = v - [u,v]/2 + [u,[u,v]]/12 - ...
+    """
+
+    dim: int | None = None
+    point_shape: tuple[int, ...] | None = None
+    closed_dexpinv: bool = True  # else integrators prefer its series to :meth:`dexpinv` without ``order``
+
+    def exp(self, v: Tensor) -> Tensor:
+        """The group element at time 1 of the one-parameter subgroup with velocity v."""
+        raise NotImplementedError
+
+    def compose(self, x: Tensor, y: Tensor) -> Tensor:
+        """The product x y."""
+        raise NotImplementedError
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """The inverse element."""
+        raise NotImplementedError
+
+    def hat(self, v: Tensor) -> Tensor:
+        """Coordinates to the algebra's own form (a matrix for matrix groups)."""
+        return v
+
+    def vee(self, m: Tensor) -> Tensor:
+        """Inverse of :meth:`hat`."""
+        return m
+
+    def bracket(self, u: Tensor, v: Tensor) -> Tensor:
+        """Lie bracket [u, v] in coordinates, with the sign of the matrix commutator; 0 on commutative groups."""
+        return torch.zeros_like(u + v)
+
+    def Ad(self, x: Tensor, v: Tensor) -> Tensor:
+        """Adjoint action: coordinates of x hat(v) x^-1; v itself on commutative groups."""
+        return v
+
+    def dexp(self, u: Tensor, v: Tensor) -> Tensor:
+        """dexp_u(v) with d/de exp(u + e v) = hat(dexp_u(v)) exp(u) at e = 0."""
+        return v
+
+    def dexpinv(self, u: Tensor, v: Tensor, order: int | None = None) -> Tensor:
+        """Inverse of :meth:`dexp` in v.
+
+        Args:
+            order: number of nested brackets kept of sum_k B_k/k! ad_u^k v; None for the exact inverse.
+        """
+        if order is None:
+            return self._dexpinv(u, v)
+        if order < 0:
+            raise ValueError(f"order: wanted a number of brackets >= 0 or None, got {order}")
+        total, term = v, v
+        for k in range(1, order + 1):
+            term = self.bracket(u, term)
+            if BERNOULLI[k]:
+                total = total + BERNOULLI[k] / math.factorial(k) * term
+        return total
+
+    def _dexpinv(self, u: Tensor, v: Tensor) -> Tensor:
+        return v
+
+
+def _bernoulli(count: int) -> tuple[float, ...]:
+    numbers: list[float] = []
+    for m in range(count):
+        total = sum(math.comb(m + 1, k) * b for k, b in enumerate(numbers))
+        numbers.append(1.0 if m == 0 else 0.0 if m > 1 and m % 2 else -total / (m + 1))
+    return tuple(numbers)
+
+
+BERNOULLI = _bernoulli(24)
+
+
+class LieGroup(Group, Space):
+    """A Lie group that is itself a space; it acts on itself by left multiplication."""
+
+    @property
+    def action(self) -> Action:
+        from manifoldnet.manifolds.actions import LeftMultiplication
+
+        return LeftMultiplication(self)
+
+    def log(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Coordinates v of shape (..., dim) with exp(v) = x; the principal one where there are several."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def identity(
+        self,
+        shape: tuple[int, ...] = (),
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Identity elements with the batch shape ``shape``."""
+
+    @abstractmethod
+    def tangent_of(self, v: Tensor, x: Tensor) -> Tensor:
+        """The tangent vector hat(v) x at x."""
+
+    @abstractmethod
+    def coordinates_of(self, x: Tensor, u: Tensor) -> Tensor:
+        """Inverse of :meth:`tangent_of`: coordinates v of the tangent vector u = hat(v) x."""
