@@ -19,9 +19,7 @@ def _product(action: Action, coefficients: Sequence[float], ks: Sequence[Tensor]
     return y
 
 
-def crouch_grossman_step(
-    tableau: Tableau, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor
-) -> Tensor:
+def crouch_grossman_step(tableau: Tableau, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor) -> Tensor:
     """One step (Crouch and Grossman 1993); above order 2 the classical order conditions are not enough.
 
     Y_i = exp(a_{i,i-1} K_{i-1}) ... exp(a_{i1} K_1) y, K_i = h f(t + c_i h, Y_i),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Literal
 
@@ -53,7 +54,7 @@ def odeint(
     check(chosen, space, gradient)
     space._assert_check_shape(tuple(y0.shape), "y0")
     times = t.tolist()
-    increments = [b - a for a, b in zip(times, times[1:], strict=False)]
+    increments = [b - a for a, b in itertools.pairwise(times)]
     if not (all(d > 0 for d in increments) or all(d < 0 for d in increments)):
         raise ValueError(f"t: wanted strictly increasing or strictly decreasing times, got {times}")
     counts = _counts(increments, step_size, steps)

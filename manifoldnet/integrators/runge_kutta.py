@@ -9,9 +9,7 @@ from manifoldnet.integrators.tableau import Tableau
 from manifoldnet.manifolds import Action
 
 
-def runge_kutta_step(
-    tableau: Tableau, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor
-) -> Tensor:
+def runge_kutta_step(tableau: Tableau, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor) -> Tensor:
     """One explicit step: k_i = h f(t + c_i h, y + sum_j a_ij k_j), y1 = y + sum_i b_i k_i."""
     ks: list[Tensor] = []
     for row, c in zip(tableau.A, tableau.c, strict=True):

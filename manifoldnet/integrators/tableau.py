@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 
-Tree = tuple["Tree", ...]  # a rooted tree is the sorted tuple of the trees below its root
+Tree = tuple[Any, ...]  # a rooted tree is the sorted tuple of the trees below its root
 HIGHEST_CHECKED_ORDER = 6
 ROUNDING = 1e-11
 

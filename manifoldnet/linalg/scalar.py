@@ -9,6 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# Cody and Waite's splitting of a turn: so few bits in the first part that its multiples are exact
+TURN_HEAD = 6.28125
+TURN_TAIL = 2 * math.pi - TURN_HEAD
+
 
 def safe_sqrt(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """sqrt(x) for x >= 0 with derivative 0, a subgradient of the distance, at x = 0."""
@@ -22,10 +26,16 @@ def safe_norm(v: Float[Tensor, "*batch n"], keepdim: bool = False) -> Float[Tens
 
 
 def wrap_angle(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The representative of the angle x (radians) in (-pi, pi]; derivative 1 everywhere."""
-    wrapped = math.pi - torch.remainder(math.pi - x, 2 * math.pi)
-    # remainder may round up to the full period, which would give -pi
-    return torch.where(wrapped <= -math.pi, wrapped + 2 * math.pi, wrapped)
+    """The representative in (-pi, pi] of the angle x (radians); derivative 1 everywhere, NaN stays NaN.
+
+    pi is the dtype's nearest number to it. Angles already in the range come back bit for bit, and an angle of up to
+    10 000 turns loses nothing beyond its own rounding.
+    """
+    pi = torch.tensor(math.pi, dtype=x.dtype, device=x.device)
+    turns = torch.round(x.detach() / (2 * math.pi))
+    wrapped = (x - turns * TURN_HEAD) - turns * TURN_TAIL
+    # angles a rounding error beyond either end are pi
+    return torch.where(wrapped.abs() >= pi, wrapped + (pi - wrapped).detach(), wrapped)
 
 
 def even_function(

@@ -126,9 +126,7 @@ class _Derivative(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None]:
         a, e = ctx.saved_tensors
         values, v = _eigh(a)
-        second = ctx.f.second(
-            values[..., :, None, None], values[..., None, :, None], values[..., None, None, :]
-        )
+        second = ctx.f.second(values[..., :, None, None], values[..., None, :, None], values[..., None, None, :])
         e, g = v.mT @ sym(e) @ v, v.mT @ sym(g) @ v
         # <G, D2f[E, H]> = sum_ikj G_ij f[i,k,j] (E_ik H_kj + H_ik E_kj), read as a linear form in H
         grad = torch.einsum("...ij,...ikj,...ik->...kj", g, second, e)

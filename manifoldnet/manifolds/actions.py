@@ -107,7 +107,9 @@ class BlockAction(Action):
 
     def act(self, x: Tensor, y: Tensor) -> Tensor:
         xs = self.group.split(x)  # type: ignore[attr-defined]
-        return join_points([a.act(p, q) for a, p, q in zip(self.actions, xs, self._points(y), strict=True)], self.shapes)
+        return join_points(
+            [a.act(p, q) for a, p, q in zip(self.actions, xs, self._points(y), strict=True)], self.shapes
+        )
 
     def act_exp(self, v: Tensor, y: Tensor) -> Tensor:
         vs = v.split(self.dims, -1)

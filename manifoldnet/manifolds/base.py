@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MEAN_ITERATIONS = 16
 
 
-class Space(geoopt.manifolds.Manifold):  # type: ignore[misc]
+class Space(geoopt.manifolds.Manifold):
     """A Riemannian manifold whose points are plain tensors.
 
     The last ``ndim`` dimensions of a tensor are the point, the leading ones are batch dimensions, and every
@@ -91,10 +91,8 @@ class Space(geoopt.manifolds.Manifold):  # type: ignore[misc]
         """
         axis = -(self.ndim + 1)
         n = points.shape[axis]
-        if weights is None:
-            weights = points.new_full((n,), 1.0 / n)
-        else:
-            weights = weights / weights.sum(-1, keepdim=True)
+        weights = points.new_ones(n) if weights is None else weights
+        weights = weights / weights.sum(-1, keepdim=True)
         weights = weights[(...,) + (None,) * self.ndim]
         mean = self._mean_guess(points, weights)
         for _ in range(MEAN_ITERATIONS):
@@ -124,7 +122,10 @@ class Space(geoopt.manifolds.Manifold):  # type: ignore[misc]
         wanted = self.point_shape
         if wanted is not None:
             if len(shape) < self.ndim or tuple(shape[len(shape) - self.ndim :]) != wanted:
-                return False, f"{name}: {self.name} wants shape (..., {', '.join(map(str, wanted))}), got {tuple(shape)}"
+                return (
+                    False,
+                    f"{name}: {self.name} wants shape (..., {', '.join(map(str, wanted))}), got {tuple(shape)}",
+                )
         elif len(shape) < self.ndim:
             return False, f"{name}: {self.name} wants {self.ndim} point dimensions, got shape {tuple(shape)}"
         return True, None

@@ -94,9 +94,7 @@ class Circle(LieGroup):
         uniform = torch.rand(self._size(*size), dtype=dtype, device=device, generator=generator)
         return math.pi - 2 * math.pi * uniform
 
-    def _check_point_on_manifold(
-        self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
+    def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         return self._close(x.clamp(-math.pi, math.pi), x, "an angle lies outside (-pi, pi]", atol, rtol)
 
     def _check_vector_on_tangent(

@@ -97,9 +97,7 @@ class Euclidean(LieGroup):
         """Standard normal entries."""
         return torch.randn(self._size(*size), dtype=dtype, device=device, generator=generator)
 
-    def _check_point_on_manifold(
-        self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
+    def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         return True, None
 
     def _check_vector_on_tangent(

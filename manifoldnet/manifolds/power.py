@@ -76,7 +76,9 @@ class Power(Space):
         if n < 1:
             raise ValueError(f"n: wanted at least 1 copy, got {n}")
         if space.name == "Euclidean" and space.ndim != 1:
-            raise ValueError(f"space: wanted Euclidean(ndim=1), got ndim={space.ndim}; use one Euclidean of higher ndim")
+            raise ValueError(
+                f"space: wanted Euclidean(ndim=1), got ndim={space.ndim}; use one Euclidean of higher ndim"
+            )
         self.space = space
         self.n = n
         self.ndim = space.ndim + 1
@@ -142,9 +144,7 @@ class Power(Space):
             return False, f"{name}: {self.name} wants {self.n} copies, got shape {tuple(shape)}"
         return ok, reason
 
-    def _check_point_on_manifold(
-        self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
+    def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         return self.space._check_point_on_manifold(x, atol=atol, rtol=rtol)
 
     def _check_vector_on_tangent(
@@ -153,7 +153,7 @@ class Power(Space):
         return self.space._check_vector_on_tangent(x, u, atol=atol, rtol=rtol)
 
 
-class GroupPower(PowerGroup, LieGroup, Power):  # type: ignore[misc]
+class GroupPower(PowerGroup, LieGroup, Power):
     """n copies of a Lie group."""
 
     space: LieGroup

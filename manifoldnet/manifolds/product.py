@@ -88,9 +88,9 @@ class Product(Space):
         super().__init__()
         if not spaces:
             raise ValueError("spaces: wanted at least one space, got none")
-        self.spaces = torch.nn.ModuleList(spaces)
-        self.shapes = [_known(space.point_shape, space, "shape") for space in spaces]
-        self.dims = [_known(space.dim, space, "dimension") for space in spaces]
+        self.spaces = tuple(spaces)
+        self.shapes: list[tuple[int, ...]] = [_known(space.point_shape, space, "shape") for space in spaces]
+        self.dims: list[int] = [_known(space.dim, space, "dimension") for space in spaces]
         self.dim = sum(self.dims)
         self.point_shape = (sum(int(torch.Size(shape).numel()) for shape in self.shapes),)
         self.name = "Product(" + ", ".join(space.name for space in spaces) + ")"
@@ -98,9 +98,10 @@ class Product(Space):
     @property
     def action(self) -> Action:
         actions = [space.action for space in self.spaces]
-        dims = [a.group.dim for a in actions]
-        shapes = [a.group.point_shape for a in actions]
-        return BlockAction(BlockGroup([a.group for a in actions], shapes, dims), actions, self.shapes, dims)
+        groups = [a.group for a in actions]
+        dims: list[int] = [_known(g.dim, self, "dimension of the acting group") for g in groups]
+        shapes = [_known(g.point_shape, self, "shape of the acting group's elements") for g in groups]
+        return BlockAction(BlockGroup(groups, shapes, dims), actions, self.shapes, dims)
 
     def split(self, x: Tensor) -> list[Tensor]:
         """The factors' points (or tangent vectors)."""
@@ -116,7 +117,7 @@ class Product(Space):
 
     def _total(self, name: str, keepdim: bool, *tensors: Tensor) -> Tensor:
         parts = zip(self.spaces, *map(self.split, tensors), strict=True)
-        total: Tensor = sum(getattr(space, name)(*arguments) for space, *arguments in parts)  # type: ignore[assignment]
+        total: Tensor = sum(getattr(space, name)(*arguments) for space, *arguments in parts)
         return total.unsqueeze(-1) if keepdim else total
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
@@ -170,9 +171,7 @@ class Product(Space):
                 return False, f"factor {index}: {reason}"
         return True, None
 
-    def _check_point_on_manifold(
-        self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
+    def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         points = self.split(x)
         return self._check_parts(lambda s, i: s._check_point_on_manifold(points[i], atol=atol, rtol=rtol))
 
@@ -180,13 +179,13 @@ class Product(Space):
         self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
     ) -> tuple[bool, str | None]:
         points, vectors = self.split(x), self.split(u)
-        return self._check_parts(
-            lambda s, i: s._check_vector_on_tangent(points[i], vectors[i], atol=atol, rtol=rtol)
-        )
+        return self._check_parts(lambda s, i: s._check_vector_on_tangent(points[i], vectors[i], atol=atol, rtol=rtol))
 
 
 class GroupProduct(LieGroup, Product):
     """Direct product of Lie groups."""
+
+    spaces: tuple[LieGroup, ...]
 
     @property
     def _group(self) -> BlockGroup:

@@ -119,13 +119,9 @@ class SO3(LieGroup):
     ) -> Tensor:
         """Rotations from the Haar measure."""
         shape = self._size(*size)
-        return rotation_from_quaternion(
-            torch.randn(*shape[:-2], 4, dtype=dtype, device=device, generator=generator)
-        )
+        return rotation_from_quaternion(torch.randn(*shape[:-2], 4, dtype=dtype, device=device, generator=generator))
 
-    def _check_point_on_manifold(
-        self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
+    def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         eye = torch.eye(3, dtype=x.dtype, device=x.device).expand_as(x)
         ok, reason = self._close(x.mT @ x, eye, "x'x is not the identity", atol, rtol)
         if ok and not bool((torch.linalg.det(x) > 0).all()):

@@ -85,9 +85,7 @@ class SPD(Space):
         """Matrix exponentials of symmetric matrices with independent standard normal coordinates."""
         shape = self._size(*size)
         d = shape[-1] * (shape[-1] + 1) // 2
-        return sym_expm(
-            sym_from_vector(torch.randn(*shape[:-2], d, dtype=dtype, device=device, generator=generator))
-        )
+        return sym_expm(sym_from_vector(torch.randn(*shape[:-2], d, dtype=dtype, device=device, generator=generator)))
 
     def _check_shape(self, shape: tuple[int, ...], name: str) -> tuple[bool, str | None]:
         ok, reason = super()._check_shape(shape, name)
@@ -95,9 +93,7 @@ class SPD(Space):
             return False, f"{name}: {self.name} wants square matrices, got shape {tuple(shape)}"
         return ok, reason
 
-    def _check_point_on_manifold(
-        self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
+    def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         ok, reason = self._close(x, x.mT, "a matrix is not symmetric", atol, rtol)
         if not ok:
             return ok, reason

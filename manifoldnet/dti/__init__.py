@@ -1,0 +1,1 @@
+"""Denoising of diffusion tensor images: fields of symmetric positive definite 3x3 matrices."""

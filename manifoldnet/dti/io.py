@@ -1,0 +1,240 @@
+"""Images of diffusion tensors: NIfTI tensor volumes read and written, diffusion-weighted scans fitted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from manifoldnet.dti import layout, metrics, nifti
+from manifoldnet.dti.fit import FLOOR, floored
+from manifoldnet.dti.gradients import beside, read_gradients
+from manifoldnet.dti.scan import fit_scan, foreground, has_signal
+from manifoldnet.errors import InputError
+from manifoldnet.files import all_written_whole
+
+SPD_RATIO = 1e-6
+SYMMETRY = 1e-4
+
+
+@dataclass(frozen=True)
+class TensorVolume:
+    """An image of tensors with what is needed to write a result of the same kind.
+
+    Attributes:
+        tensors: float32, SPD in the mask, NaN outside; unit of the file, mm^2/s for a scan with b in s/mm^2.
+        mask: voxels with a tensor.
+        affine: voxel to scanner coordinates (mm).
+        header: NIfTI header of the file that was read.
+        order: name in ``layout.ORDERS`` of the component order on disk.
+        stored: the components as the file has them, shape (x, y, z, ...); None for a scan.
+        sigma: for a scan, standard deviation of the signal about the fit divided by S0; else None.
+        floored: voxels whose eigenvalues had to be raised to make them SPD.
+    """
+
+    tensors: Float[np.ndarray, "x y z 3 3"]
+    mask: Bool[np.ndarray, "x y z"]
+    affine: Float[np.ndarray, "4 4"]
+    header: nib.Nifti1Header
+    order: str
+    stored: np.ndarray | None = None
+    sigma: Float[np.ndarray, "x y z"] | None = None
+    floored: int = 0
+
+
+def read(
+    path: str | Path,
+    *,
+    bvals: str | Path | None = None,
+    bvecs: str | Path | None = None,
+    mask: str | Path | np.ndarray | None = None,
+    order: str | None = None,
+    repair: bool = False,
+) -> TensorVolume:
+    """Read a NIfTI tensor volume, or a diffusion-weighted scan which is then fitted.
+
+    A scan is a 4-D file with ``bvals`` (s/mm^2) and ``bvecs``, given or lying beside it under the same stem
+    (.bval, .bvals, .bvec, .bvecs), unless ``order`` says that it is a tensor volume. Its tensors are in the
+    frame of the directions as written. A tensor volume is (x, y, z, 6) or (x, y, z, 1, 6), whose component
+    order must be given unless the header carries intent code 1005, or (x, y, z, 9) or (x, y, z, 3, 3).
+
+    Args:
+        mask: NIfTI file or array (x, y, z), non-zero = use. Default: for a scan ``scan.foreground``, for a
+            tensor volume the voxels which are neither NaN nor all zero. Voxels of a scan without b0 signal
+            or with a value that is not finite never count.
+        order: "fsl", "dipy" or "mrtrix", see ``layout.ORDERS``.
+        repair: raise eigenvalues below 1e-2 of the largest to that value in voxels of a tensor volume that
+            are not SPD; voxels with no positive eigenvalue, zeros and NaN leave the mask.
+
+    Raises:
+        InputError: for anything wrong with the files, in one line; among others when a tensor in the mask
+            is not SPD, meaning a smallest eigenvalue below 1e-6 of the largest, and ``repair`` is off.
+    """
+    path = Path(path)
+    image = nifti.open_image(path)
+    shape = image.shape
+    known = _mask(mask, shape[:3])
+    given = bvals is not None or bvecs is not None
+    if given and order is not None:
+        raise InputError(f"order: {order!r} is for tensor volumes; bvals or bvecs make {path} a scan")
+    found = beside(path)
+    if given or (order is None and len(shape) == 4 and all(found)):
+        return _read_scan(path, image, bvals or found[0], bvecs or found[1], known)
+    stored, order = _components(path, image, order)
+    tensors = layout.unpack(stored.reshape(*shape[:3], -1), order).astype(np.float32)
+    if order == "full":
+        tensors = _symmetric(path, tensors)
+    used = ~np.isnan(tensors).any((-1, -2)) & (tensors != 0).any((-1, -2)) if known is None else known
+    if not used.any():
+        raise InputError(f"{path}: no voxel with data, every voxel is zero or NaN")
+    used, raised = _positive(path, tensors, used, repair)
+    tensors[~used] = np.nan
+    return TensorVolume(tensors, used, image.affine, image.header.copy(), order, stored, floored=raised)
+
+
+def write(path: str | Path, tensors: Float[np.ndarray, "x y z 3 3"], like: TensorVolume) -> None:
+    """Write tensors as ``path``, .nii or .nii.gz, and maps as <stem>_fa.nii.gz and <stem>_md.nii.gz beside
+    it.
+
+    The file is of the kind that ``like`` was read from: same shape, component order, affine and header, and
+    outside ``like.mask`` the same bits. For a scan it is a 5-D float32 NIfTI with intent 1005 (symmetric
+    matrix, lower triangle), 0 outside the mask. MD has the tensors' unit. Maps are 0 outside the mask. All
+    three files appear, or none.
+
+    Raises:
+        InputError: wrong shape or file name, or a tensor in the mask that is not SPD as stored.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{path}: wanted a file name that ends in .nii or .nii.gz")
+    if tensors.shape != like.tensors.shape:
+        raise InputError(f"tensors: shape {tensors.shape}, wanted {like.tensors.shape} as in the input")
+    x, y, z = like.mask.shape
+    components = np.zeros((x, y, z, 1, 6), np.float32) if like.stored is None else like.stored.copy()
+    flat = components.reshape(x, y, z, -1)
+    flat[like.mask] = layout.pack(tensors[like.mask], like.order)
+    on_disk = layout.unpack(flat[like.mask], like.order)
+    bad = like.mask.copy()
+    bad[like.mask] = ~is_spd(on_disk)
+    if bad.any():
+        raise InputError(f"tensors: {bad.sum()} are not symmetric positive definite, the first at {_first(bad)}")
+    if like.stored is None:
+        images = [nifti.map_like(components, like.affine, like.header, layout.SYMMATRIX, "tensor")]
+    else:
+        images = [nifti.image_like(components, like.affine, like.header)]
+    for name, measure in (("FA", metrics.fa), ("MD", metrics.md)):
+        values = np.zeros((x, y, z), np.float32)
+        values[like.mask] = measure(torch.from_numpy(on_disk.astype(np.float64))).numpy()
+        images.append(nifti.map_like(values, like.affine, like.header, name=name))
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    targets = [path, path.with_name(f"{stem}_fa.nii.gz"), path.with_name(f"{stem}_md.nii.gz")]
+    with all_written_whole(targets) as scratch:
+        for file, content in zip(scratch, images, strict=True):
+            nib.save(content, file)
+
+
+def is_spd(tensors: Float[np.ndarray, "n 3 3"]) -> Bool[np.ndarray, "n"]:
+    """Which matrices are finite with a smallest eigenvalue above 1e-6 of the largest, as float32 resolves."""
+    finite = np.isfinite(tensors).all((-1, -2))
+    values = np.linalg.eigvalsh(np.where(finite[:, None, None], tensors, 0).astype(np.float64))
+    return finite & (values[:, 0] > SPD_RATIO * values[:, 2])
+
+
+def _mask(mask: str | Path | np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    if mask is None:
+        return None
+    values = np.asarray(mask) if isinstance(mask, np.ndarray) else nifti.values(mask, nifti.open_image(mask))
+    while values.ndim > 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.shape != shape:
+        raise InputError(f"mask: shape {values.shape}, wanted {shape} as the image")
+    inside = np.nan_to_num(values) != 0
+    if not inside.any():
+        raise InputError("mask: it is empty")
+    return inside
+
+
+def _read_scan(
+    path: Path,
+    image: nib.Nifti1Pair,
+    bvals: str | Path | None,
+    bvecs: str | Path | None,
+    mask: np.ndarray | None,
+) -> TensorVolume:
+    if image.ndim != 4:
+        raise InputError(f"{path}: a diffusion-weighted scan has 4 dimensions, got shape {image.shape}")
+    if bvals is None or bvecs is None:
+        missing = "bvals" if bvals is None else "bvecs"
+        raise InputError(f"{missing}: needed to fit {path}; give the file or put it beside the image")
+    b, v = read_gradients(bvals, bvecs, image.shape[3])
+    signal = nifti.values(path, image)
+    inside = (foreground(signal, b) if mask is None else mask) & has_signal(signal, b)
+    if not inside.any():
+        raise InputError(f"{path}: no voxel with signal in the mask")
+    fit = fit_scan(signal, b, v, inside)
+    return TensorVolume(
+        fit.tensors, inside, image.affine, image.header.copy(), "dipy", sigma=fit.sigma, floored=fit.floored
+    )
+
+
+def _components(path: Path, image: nib.Nifti1Pair, order: str | None) -> tuple[np.ndarray, str]:
+    shape = image.shape
+    six, nine = (6,), (9,)
+    trailing = shape[3:] if shape[3:4] != (1,) else shape[4:]
+    if len(shape) < 4:
+        raise InputError(f"{path}: shape {shape}, wanted 4 or 5 dimensions: tensors (x, y, z, 6) or a scan with bvals")
+    if trailing in (nine, (3, 3)):
+        order = "full"
+    elif trailing != six:
+        hint = "; a diffusion-weighted scan needs bvals and bvecs" if len(shape) == 4 else ""
+        raise InputError(f"{path}: no bvals, and shape {shape} is no tensor volume (x, y, z, 6 or 9){hint}")
+    elif order is None and len(shape) == 5 and int(image.header["intent_code"]) == layout.SYMMATRIX:
+        order = "dipy"
+    elif order not in layout.ORDERS or order == "full":
+        got = "the file does not tell it" if order is None else f"got {order!r}"
+        raise InputError(
+            f"order: {path} (six components) needs its component order, {got}; one of {layout.choices()};"
+            " a scan needs bvals and bvecs instead"
+        )
+    stored = nifti.values(path, image)
+    return stored if stored.dtype in (np.float32, np.float64) else stored.astype(np.float32), order
+
+
+def _symmetric(path: Path, tensors: np.ndarray) -> np.ndarray:
+    """The symmetric parts, if the matrices are symmetric to 1e-4 of their largest entry."""
+    with np.errstate(invalid="ignore"):  # infinity is reported as not SPD later
+        asymmetry = np.abs(tensors - tensors.swapaxes(-1, -2))
+        wrong = (asymmetry > SYMMETRY * np.abs(tensors).max((-1, -2), keepdims=True)).any((-1, -2))
+        symmetric = 0.5 * (tensors + tensors.swapaxes(-1, -2))
+    if wrong.any():
+        raise InputError(f"{path}: {wrong.sum()} matrices are not symmetric, the first at voxel {_first(wrong)}")
+    return symmetric
+
+
+def _first(where: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argwhere(where)[0])
+
+
+def _positive(path: Path, tensors: np.ndarray, used: np.ndarray, repair: bool) -> tuple[np.ndarray, int]:
+    """Repair tensors in place or refuse; the mask without hopeless voxels, and how many were repaired."""
+    bad = np.zeros_like(used)
+    bad[used] = ~is_spd(tensors[used])
+    if not bad.any():
+        return used, 0
+    if not repair:
+        raise InputError(
+            f"{path}: {bad.sum()} of {used.sum()} tensors in the mask are not symmetric positive definite,"
+            f" the first at voxel {_first(bad)}; --repair (repair=True) raises their small eigenvalues to"
+            f" {FLOOR} of the largest"
+        )
+    finite = np.isfinite(tensors[bad]).all((-1, -2))
+    candidates = torch.from_numpy(np.where(finite[:, None, None], tensors[bad], 0).astype(np.float64))
+    tensors[bad] = floored(candidates, smallest=0.0).numpy()
+    repaired = np.zeros_like(used)
+    repaired[bad] = is_spd(tensors[bad])
+    used = used & (repaired | ~bad)
+    if not used.any():
+        raise InputError(f"{path}: no tensor in the mask has a positive eigenvalue")
+    return used, int(repaired.sum())

@@ -1,0 +1,1 @@
+"""Interferograms: images whose pixels are angles, read, simulated, denoised, measured and drawn."""

@@ -1,0 +1,144 @@
+"""Denoise an interferogram with a circle-valued autoencoder."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from manifoldnet.errors import InputError
+from manifoldnet.linalg import wrap_angle
+from manifoldnet.nn import CircleAutoencoder
+from manifoldnet.training import load_weights, save_weights
+
+SHIPPED = Path(__file__).parent / "weights" / "default.safetensors"
+TILE = 512
+Image = TypeVar("Image", np.ndarray, Tensor)
+
+
+class InsarDenoiser(nn.Module):
+    """A :class:`CircleAutoencoder` of unit phasors and of the same phasors weighted by the coherence.
+
+    Args:
+        config: ``channels``, ``blocks`` and ``window`` of the autoencoder; kept as ``config`` with whatever else
+            made the weights.
+        generator: source of the initial parameters.
+    """
+
+    def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.net = CircleAutoencoder(
+            2, tuple(config["channels"]), config["blocks"], config["window"], generator=generator
+        )
+
+    def forward(
+        self, phasor: Complex[Tensor, "*batch h w"], coherence: Float[Tensor, "*batch h w"]
+    ) -> Complex[Tensor, "*batch h w"]:
+        """Filtered phasors; the modulus estimates the confidence.
+
+        Args:
+            phasor: exp(i phase), 0 where there is no data; sides are multiples of ``net.factor``.
+            coherence: in [0, 1], 0 everywhere when it is not known.
+        """
+        stacked = torch.stack([phasor, coherence * phasor], -3)
+        out = self.net(stacked.reshape(-1, *stacked.shape[-3:]))
+        return out.reshape(phasor.shape)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and configuration."""
+        save_weights(path, "insar", self.state_dict(), self.config)
+
+    @classmethod
+    def load(cls, path: str | Path) -> InsarDenoiser:
+        """The model of a file of :meth:`save`.
+
+        Raises:
+            InputError: if the file is missing, unreadable or of another kind.
+        """
+        state, config = load_weights(path, "insar")
+        model = cls(config)
+        model.load_state_dict(state)
+        return model.eval()
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, modified: float) -> InsarDenoiser:
+    return InsarDenoiser.load(path)
+
+
+def model_named(model: str | Path | InsarDenoiser) -> InsarDenoiser:
+    """The shipped model for "default", the model in a file for a path, a model itself otherwise."""
+    if isinstance(model, InsarDenoiser):
+        return model
+    path = SHIPPED if model == "default" else Path(model)
+    return _loaded(path, path.stat().st_mtime if path.is_file() else 0.0)
+
+
+def denoise(
+    phase_or_complex: Image,
+    coherence: Image | None = None,
+    looks: float | None = None,
+    model: str | Path | InsarDenoiser = "default",
+    *,
+    tile: int = TILE,
+) -> Image:
+    """Filtered phase of an interferogram.
+
+    Args:
+        phase_or_complex: (H, W); phase in radians, wrapped or not, or a complex interferogram. NaN, and zero in a
+            complex one, mean no data.
+        coherence: (H, W) in [0, 1], or None if it is not known.
+        looks: number of looks of the coherence estimate. At a single look the estimate is 1 everywhere whatever
+            the truth, so it is ignored for looks <= 1.
+        model: "default", a file of weights, or a model.
+        tile: side of the blocks in which large scenes are computed; the result does not depend on it.
+
+    Returns:
+        Phase (H, W) in (-pi, pi], NaN where there is no data; the kind, device and real dtype of the input.
+
+    Raises:
+        InputError: if the shapes are not (H, W) or differ, or there is no data at all.
+    """
+    given = torch.as_tensor(phase_or_complex)
+    if given.dim() != 2:
+        raise InputError(f"phase_or_complex: wanted shape (H, W), got {tuple(given.shape)}")
+    if coherence is not None and tuple(coherence.shape) != tuple(given.shape):
+        raise InputError(f"coherence: wanted shape {tuple(given.shape)}, got {tuple(coherence.shape)}")
+    phase = given.angle() if given.is_complex() else given
+    valid = phase.isfinite() & (given != 0) if given.is_complex() else phase.isfinite()
+    if not bool(valid.any()):
+        raise InputError("phase_or_complex: wanted at least one pixel with data, all are NaN or no data")
+    network = model_named(model).to(given.device)
+    clean = torch.where(valid, phase, 0.0).float()
+    phasor = torch.polar(valid.float(), clean)
+    known = torch.zeros_like(clean)
+    if coherence is not None and (looks is None or looks > 1):
+        known = torch.as_tensor(coherence, device=given.device).float().nan_to_num(0.0).clamp(0, 1)
+    with torch.inference_mode():
+        filtered = _by_tiles(network, phasor, known, tile).angle()
+    result = torch.where(valid, wrap_angle(filtered.to(phase.dtype)), torch.nan)
+    return result.numpy() if isinstance(phase_or_complex, np.ndarray) else result
+
+
+def _by_tiles(network: InsarDenoiser, phasor: Tensor, coherence: Tensor, tile: int) -> Tensor:
+    """The network's output block by block; blocks overlap by its reach, so seams cannot be seen."""
+    factor, margin = network.net.factor, network.net.margin
+    tile = max(factor, tile // factor * factor)
+    height, width = phasor.shape
+    padding = (0, -width % factor, 0, -height % factor)
+    phasor, coherence = (nn.functional.pad(image, padding) for image in (phasor, coherence))
+    out = torch.empty_like(phasor)
+    for top in range(0, phasor.shape[0], tile):
+        for left in range(0, phasor.shape[1], tile):
+            y, x = max(0, top - margin), max(0, left - margin)
+            window = (slice(y, top + tile + margin), slice(x, left + tile + margin))
+            block = network(phasor[window][None], coherence[window][None])[0]
+            inner = (slice(top - y, top - y + tile), slice(left - x, left - x + tile))
+            out[top : top + tile, left : left + tile] = block[inner]
+    return out[:height, :width]

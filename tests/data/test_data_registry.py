@@ -1,0 +1,64 @@
+"""The registry is consistent in itself and with the cards."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from manifoldnet.data import DATASETS
+
+CARDS = Path(__file__).parents[2] / "datasets"
+NAMES = [
+    "tractseg",
+    "mdt-b1k-b2k",
+    "mdt-multishell",
+    "small-64d",
+    "watch",
+    "basic-motions",
+    "hapt",
+    "hologram",
+]
+
+
+def test_names():
+    assert list(DATASETS) == NAMES
+    assert all(name == dataset.name for name, dataset in DATASETS.items())
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=list(DATASETS))
+def test_entry(dataset):
+    hashes = [member.sha256 for member in dataset.members]
+    if dataset.archive != "installed":
+        hashes.append(dataset.archive_sha256)
+        assert dataset.megabytes > 0
+    assert all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes)
+    targets = [member.target for member in dataset.members]
+    assert len(set(targets)) == len(targets)
+    assert all(Path(target).name == target and target != "manifest.json" for target in targets)
+    for text in (dataset.title, dataset.licence, dataset.citation, dataset.form):
+        assert text
+        assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card(name):
+    dataset = DATASETS[name]
+    card = (CARDS / f"{name}.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# {name}\n")
+    assert f"`{dataset.source}`" in card
+    assert dataset.archive_sha256 in card
+    for part in ("**Source**", "**Licence**", "**Citation**", "**Units**", "**Fetched**", "## Known defects"):
+        assert part in card
+    assert f"manifoldnet data get {name}" in card
+    assert all(f"`{member.target}`" in card for member in dataset.members)
+    assert dataset.citation.split(" 20")[0] in card
+    assert f"]({name}.md)" in (CARDS / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_card_without_an_entry():
+    assert {path.stem for path in CARDS.glob("*.md")} == {*NAMES, "README"}
+
+
+def test_what_must_not_be_passed_on_says_so():
+    assert "redistribute" in DATASETS["hapt"].licence
+    assert "redistribute" in (CARDS / "hapt.md").read_text(encoding="utf-8")

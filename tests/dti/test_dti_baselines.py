@@ -1,0 +1,85 @@
+"""Classical smoothing against scipy's filters and the invariances that it must have."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import expm, logm
+from scipy.ndimage import gaussian_filter
+
+from manifoldnet.dti import baselines, metrics
+
+METHODS = (baselines.euclidean_gaussian, baselines.log_euclidean_gaussian)
+
+
+def field(shape=(7, 6, 5), seed=0):
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.standard_normal((*shape, 3, 3)))
+    tensors = torch.from_numpy((q * rng.uniform(0.2, 2, (*shape, 1, 3))) @ q.swapaxes(-1, -2))
+    mask = torch.from_numpy(rng.random(shape) > 0.3)
+    tensors[~mask] = torch.nan
+    return tensors, mask
+
+
+@pytest.mark.parametrize("sigma", [0.6, 1.3])
+@pytest.mark.parametrize("method", METHODS)
+def test_agrees_with_scipy(method, sigma):
+    tensors, mask = field()
+    inside = mask.numpy()
+    logarithmic = method is baselines.log_euclidean_gaussian
+    values = np.zeros((*inside.shape, 3, 3))
+    for voxel in np.argwhere(inside):
+        matrix = tensors[tuple(voxel)].numpy()
+        values[tuple(voxel)] = logm(matrix) if logarithmic else matrix
+    weight = gaussian_filter(inside.astype(float), sigma, mode="constant")
+    smooth = gaussian_filter(values, (sigma, sigma, sigma, 0, 0), mode="constant") / weight[..., None, None]
+    expected = np.stack([expm(m) if logarithmic else m for m in smooth[inside]])
+    found = method(tensors, mask, sigma)
+    np.testing.assert_allclose(found[mask], expected, atol=1e-9)
+    assert torch.isnan(found[~mask]).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_constants_and_zero_sigma_change_nothing(method):
+    tensors, mask = field()
+    assert torch.equal(method(tensors, mask, 0.0)[mask], tensors[mask])
+    constant = torch.diag(torch.tensor([1.5, 0.4, 0.3])).repeat(*mask.shape, 1, 1)
+    torch.testing.assert_close(method(constant, mask, 1.5), constant, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rotation_and_scale_pass_through(method):
+    tensors, mask = field()
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    moved = method(2.5 * turn @ tensors @ turn.T, mask, 1.0)
+    expected = 2.5 * turn @ method(tensors, mask, 1.0) @ turn.T
+    torch.testing.assert_close(moved[mask], expected[mask])
+
+
+def test_only_the_euclidean_mean_swells():
+    tensors, known = field((9, 9, 9))
+    tensors[~known] = torch.diag(torch.tensor([2.0, 0.2, 0.2], dtype=torch.float64))
+    mask = torch.ones_like(known)
+    before = torch.logdet(tensors).mean()
+    swollen = torch.logdet(baselines.euclidean_gaussian(tensors, mask, 1.0)).mean()
+    kept = torch.logdet(baselines.log_euclidean_gaussian(tensors, mask, 1.0)).mean()
+    assert swollen > before + 0.5
+    assert abs(kept - before) < 0.1
+
+
+def test_tune_picks_the_best_sigma():
+    generator = torch.Generator().manual_seed(0)
+    true = torch.eye(3, dtype=torch.float64).repeat(10, 10, 10, 1, 1)
+    true[5:] *= 2
+    mask = torch.ones(10, 10, 10, dtype=torch.bool)
+    sigmas = (0.0, 0.5, 1.0, 2.0)
+    best = []
+    for level in (0.01, 0.2, 0.6):
+        noise = level * torch.randn(10, 10, 10, 3, 3, generator=generator, dtype=torch.float64)
+        noisy = true @ torch.linalg.matrix_exp(noise + noise.mT)
+        noisy = 0.5 * (noisy + noisy.mT)
+        method = baselines.log_euclidean_gaussian
+        errors = [metrics.distance_to_truth(method(noisy, mask, s), true).mean().item() for s in sigmas]
+        best.append(baselines.tune(method, [(noisy, true, mask)], sigmas))
+        assert best[-1] == sigmas[int(np.argmin(errors))]
+    assert best == sorted(best)
+    assert best[0] < best[-1]

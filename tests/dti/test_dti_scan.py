@@ -1,0 +1,100 @@
+"""From scans to tensors: the foreground and the fit, against dipy on the scans that it ships."""
+
+from pathlib import Path
+
+import dipy.data
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from dipy.core.gradients import gradient_table
+from dipy.io.gradients import read_bvals_bvecs
+from dipy.reconst.dti import TensorModel
+from scipy.ndimage import binary_erosion
+
+from manifoldnet.dti.fit import FLOOR
+from manifoldnet.dti.gradients import check_fittable
+from manifoldnet.dti.scan import fit_scan, foreground, has_signal
+from manifoldnet.dti.simulate import directions, rician
+
+FILES = Path(dipy.data.__file__).parent / "files"
+
+
+def shipped(name):
+    bvals, bvecs = read_bvals_bvecs(str(FILES / f"{name}.bval"), str(FILES / f"{name}.bvec"))
+    image = next(FILES.glob(f"{name}.nii*"))
+    return np.asarray(nib.load(image).dataobj), *check_fittable(bvals, bvecs)
+
+
+def head(air):
+    """An ellipsoid of b0 = 1000 with a bright ventricle in Rician air of the given level."""
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 28, 12)), indexing="ij"), -1)
+    inside = np.linalg.norm(grid / [0.7, 0.7, 0.9], axis=-1) < 1
+    ventricle = np.linalg.norm(grid / [0.2, 0.2, 0.5], axis=-1) < 1
+    bvals = np.array([0.0] + [1000.0] * 6)
+    bvecs = np.vstack([np.zeros(3), directions(6)])
+    b0 = 1000.0 * inside + 1500 * ventricle
+    attenuation = np.exp(-bvals * np.where(ventricle, 3e-3, 0.8e-3)[..., None])
+    clean = torch.from_numpy(b0[..., None] * attenuation)
+    return rician(clean, air, torch.Generator().manual_seed(0)).numpy(), bvals, bvecs, inside
+
+
+@pytest.mark.parametrize("air", [0.0, 40.0])
+def test_foreground_is_the_head_in_air_or_in_zeros(air):
+    signal, bvals, _, inside = head(air)
+    found = foreground(signal, bvals)
+    assert found[binary_erosion(inside, iterations=2)].all()  # the median filter rounds edges off
+    assert found[~inside].mean() < 0.02
+    assert found.sum() > 0.8 * inside.sum()
+
+
+def test_foreground_of_a_crop_is_everything():
+    signal, bvals, _, inside = head(0.0)
+    crop = signal[7:-7, 9:-9, 3:-3]
+    assert inside[7:-7, 9:-9, 3:-3].all()
+    assert foreground(crop, bvals).all()
+    small, bvals, _ = shipped("small_64D")
+    assert foreground(small, bvals).all()
+
+
+def test_voxels_without_signal():
+    signal = np.ones((2, 2, 1, 7), np.float32)
+    signal[0, 0, 0, 3] = np.nan
+    signal[0, 1, 0, 5] = np.inf
+    signal[1, 0, 0, 0] = 0
+    assert has_signal(signal, np.array([0.0] + [1000.0] * 6)).ravel().tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["small_64D", "small_101D"])
+def test_fit_agrees_with_dipy_below_the_bound_on_b(name):
+    signal, bvals, bvecs = shipped(name)
+    mask = has_signal(signal, bvals)
+    mask[0, :, 3] = False
+    result = fit_scan(signal, bvals, bvecs, mask)
+    used = bvals <= 1515  # small_101D goes on to 4100; its b-values hardly repeat
+    assert used.all() == (name == "small_64D")
+    gradients = gradient_table(bvals[used], bvecs=bvecs[used], b0_threshold=60)
+    expected = TensorModel(gradients, fit_method="WLS", min_signal=1).fit(signal[..., used], mask=mask)
+    regular = mask & (expected.evals[..., 2] > FLOOR * np.maximum(expected.evals[..., 0], 1 / bvals[used].max()))
+    assert regular.sum() > 0.8 * mask.sum()
+    assert result.floored == (mask & ~regular).sum()
+    np.testing.assert_allclose(result.tensors[regular], expected.quadratic_form[regular], atol=1e-9)
+    np.testing.assert_array_equal(np.isnan(result.tensors).all((-1, -2)), ~mask)
+    values = np.linalg.eigvalsh(result.tensors[mask].astype(np.float64))
+    assert (values[:, 0] > 0.999 * FLOOR * np.maximum(values[:, 2], 1 / bvals[used].max())).all()
+
+
+def test_sigma_is_the_noise_level_of_the_scan():
+    signal, bvals, bvecs, inside = head(0.0)
+    bvals, bvecs = np.append(bvals, [1000.0] * 24), np.vstack([bvecs, directions(24)])
+    signal = np.concatenate([signal, np.repeat(signal[..., 1:2], 24, -1)], -1)
+    noisy = rician(torch.from_numpy(signal), 20.0, torch.Generator().manual_seed(1)).numpy()
+    tissue = inside & (signal[..., 0] == 1000)
+    result = fit_scan(noisy, bvals, bvecs, inside)
+    assert np.sqrt((result.sigma[tissue] ** 2).mean()) == pytest.approx(0.02, rel=0.05)
+
+
+def test_scale_of_the_signal_does_not_matter():
+    signal, bvals, bvecs, inside = head(30.0)
+    unit = fit_scan(signal / 1000, bvals, bvecs, inside).tensors
+    np.testing.assert_allclose(unit[inside], fit_scan(signal, bvals, bvecs, inside).tensors[inside], atol=1e-8)
