@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from manifoldnet.activity.io import Recording
 from manifoldnet.activity.windows import resample_imu, resample_rotations, windows
 from manifoldnet.curves import elastic_distance, pairwise_elastic_distance, srvt_of_increments
 from manifoldnet.errors import InputError
@@ -115,6 +116,7 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         who = np.arange(len(X)) if groups is None else np.asarray(groups)
         if len(who) != len(X):
             raise InputError(f"groups: wanted one for each of the {len(X)} curves, got {len(who)}")
+        self.config_: dict[str, Any] = {}
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"y: wanted at least two classes, got {len(self.classes_)}")
@@ -168,6 +170,21 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         scores, right = (torch.where(usable[:, None], s, 0.0) for s in (scores, right))
         return (scores.logsumexp(1) - right.logsumexp(1)).sum() / usable.sum().clamp_min(1)
 
+    def curve_of(self, recording: Recording) -> np.ndarray:
+        """The samples of a recording at this classifier's rate.
+
+        Raises:
+            InputError: if the recording is of another kind.
+        """
+        if recording.kind != self.kind:
+            raise InputError(f"{recording.name}: wanted a recording of kind {self.kind!r}, got {recording.kind!r}")
+        count = round(len(recording.samples) * self.rate / recording.rate)
+        if count == len(recording.samples):
+            return recording.samples
+        if self.kind == "imu":
+            return resample_imu(recording.samples, count, recording.rate)
+        return resample_rotations(recording.samples, count)
+
     def _increments(self, curve: np.ndarray) -> Tensor:
         """Windows of one curve as logarithmic increments (windows, samples, d), float32."""
         if self.kind not in KINDS:
@@ -187,8 +204,11 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         rotations = torch.from_numpy(np.stack([resample_rotations(piece, self.samples + 1) for piece in cut]))
         return SO3().log(rotations[:, :-1].mT @ rotations[:, 1:]).flatten(-2).float()
 
-    def predict_proba(self, X: Sequence[np.ndarray]) -> np.ndarray:
-        """(len(X), classes): mean over a curve's windows of softmax(-d^2 / temperature), d to each class's nearest."""
+    def window_probabilities(self, X: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities (windows, classes) of all windows of all curves, and the curve (windows,) each is from.
+
+        softmax over classes of -d^2 / temperature, d the distance to the nearest neighbour of the class.
+        """
         check_is_fitted(self)
         pieces = [self._increments(curve) for curve in X]
         with torch.inference_mode():
@@ -196,23 +216,26 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
             distances = pairwise_elastic_distance(q, self.metric_(self.neighbours_), slopes=self.slopes)
             of_class = [distances[:, self.neighbour_codes_ == k].amin(1) for k in range(len(self.classes_))]
             scores = -torch.stack(of_class, 1).square() / self.metric_.log_temperature.exp()
-            probabilities = scores.softmax(1).numpy()
-        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
-        return np.stack([part.mean(0) for part in np.split(probabilities, ends)])
+        return scores.softmax(1).numpy(), np.repeat(np.arange(len(X)), [len(piece) for piece in pieces])
+
+    def predict_proba(self, X: Sequence[np.ndarray]) -> np.ndarray:
+        """(len(X), classes): the mean of :meth:`window_probabilities` over a curve's windows."""
+        probabilities, owner = self.window_probabilities(X)
+        return np.stack([probabilities[owner == k].mean(0) for k in range(len(X))])
 
     def predict(self, X: Sequence[np.ndarray]) -> np.ndarray:
         """(len(X),) labels."""
         return self.classes_[self.predict_proba(X).argmax(1)]
 
-    def save(self, path: str | Path, config: dict[str, Any] | None = None) -> None:
-        """Write the fitted classifier, with ``config`` saying what it was fitted to."""
+    def save(self, path: str | Path) -> None:
+        """Write the fitted classifier, with ``config_``, what it was fitted to, if :func:`train.train` made it."""
         check_is_fitted(self)
         state = {
             **self.metric_.state_dict(),
             "neighbours": self.neighbours_.half(),
             "neighbour_codes": torch.from_numpy(self.neighbour_codes_),
         }
-        about = {"classes": self.classes_.tolist(), "parameters": self.get_params(), "config": config or {}}
+        about = {"classes": self.classes_.tolist(), "parameters": self.get_params(), "config": self.config_}
         save_weights(path, "activity", state, about)
 
     @classmethod
@@ -224,6 +247,7 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         """
         state, about = load_weights(path, "activity")
         classifier = cls(**about["parameters"])
+        classifier.config_ = about["config"]
         classifier.classes_ = np.array(about["classes"])
         classifier.neighbours_ = state.pop("neighbours").float()
         classifier.neighbour_codes_ = state.pop("neighbour_codes").numpy()

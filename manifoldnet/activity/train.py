@@ -53,4 +53,6 @@ def train(config: dict[str, Any], *, device: str = "cpu", progress: str | None =
     """
     data = watch().of(config["held_out"], others=True)
     classifier = ActivityClassifier(**config["classifier"])
-    return classifier.fit(data.samples, data.labels, data.subjects, device=device, progress=progress)
+    classifier.fit(data.samples, data.labels, data.subjects, device=device, progress=progress)
+    classifier.config_ = config
+    return classifier

@@ -17,6 +17,7 @@ from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import is_b0
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded
 from manifoldnet.dti.model import DtiDenoiser
+from manifoldnet.dti.scan import foreground
 from manifoldnet.dti.simulate import directions, pair, phantom, rician
 from manifoldnet.linalg import sym_logm, sym_to_vector
 from manifoldnet.training import fit, riemannian_sgd
@@ -100,7 +101,7 @@ def scan_examples(name: str, slices: tuple[int, int], splits: int, seed: int) ->
     signal = torch.from_numpy(np.asarray(scan.data[:, :, slices[0] : slices[1]], np.float32))
     bvals, bvecs = (torch.tensor(g, dtype=torch.float32) for g in (scan.bvals, scan.bvecs))
     b0 = torch.from_numpy(is_b0(scan.bvals))
-    mask = (signal > 0).all(-1)
+    mask = torch.from_numpy(foreground(scan.data, scan.bvals))[:, :, slices[0] : slices[1]] & (signal > 0).all(-1)
     signal = signal[mask] / signal[mask][:, b0].mean().clamp_min(1e-6)
     weighted = torch.nonzero(~b0)[:, 0]
     generator = torch.Generator().manual_seed(seed)

@@ -20,6 +20,7 @@ from manifoldnet.linalg.symmetric import (
     sym_logm,
     sym_powm,
     sym_sqrtm,
+    sym_squared_log_norm,
     sym_to_vector,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "sym_logm",
     "sym_powm",
     "sym_sqrtm",
+    "sym_squared_log_norm",
     "sym_to_vector",
     "vee",
     "wrap_angle",

@@ -146,17 +146,18 @@ def rotation_logm(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
 
 
 def _cross_polynomial(u: Tensor, v: Tensor, first: Tensor | float, second: Tensor) -> Tensor:
+    u, v = torch.broadcast_tensors(u, v)
     w = torch.linalg.cross(u, v)
     return v + first * w + second * torch.linalg.cross(u, w)
 
 
-def so3_dexp(u: Float[Tensor, "*batch 3"], v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+def so3_dexp(u: Float[Tensor, "*#batch 3"], v: Float[Tensor, "*#batch 3"]) -> Float[Tensor, "*#batch 3"]:
     """dexp_u(v) with d/de exp(u + e v) = hat(dexp_u(v)) exp(u): the left Jacobian of SO(3)."""
     s = (u * u).sum(-1, keepdim=True)
     return _cross_polynomial(u, v, _cosc(s), _sinc3(s))
 
 
-def so3_dexpinv(u: Float[Tensor, "*batch 3"], v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+def so3_dexpinv(u: Float[Tensor, "*#batch 3"], v: Float[Tensor, "*#batch 3"]) -> Float[Tensor, "*#batch 3"]:
     """Inverse of :func:`so3_dexp` in v: v - [u,v]/2 + c [u,[u,v]], singular at |u| = 2 pi."""
     s = (u * u).sum(-1, keepdim=True)
     return _cross_polynomial(u, v, -0.5, _cotc(s))

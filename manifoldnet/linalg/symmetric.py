@@ -1,20 +1,21 @@
-"""Functions of symmetric matrices with exact first and second derivatives, also at repeated eigenvalues.
+"""Functions of symmetric matrices with exact derivatives of every order, also at repeated eigenvalues.
 
 f(A) = V f(L) V' has the derivative V (F o (V'EV)) V' with the divided differences F_ij = f[l_i, l_j]
-(Daleckii and Krein 1965); differentiating once more takes f[l_i, l_k, l_j]. Differences of close eigenvalues are
-evaluated by formulas or series that do not cancel, so nothing divides by an eigenvalue gap.
+(Daleckii and Krein 1965); differentiating once more takes f[l_i, l_k, l_j], and so on. Differences of close
+eigenvalues are evaluated by formulas or series that do not cancel, so nothing divides by an eigenvalue gap.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, permutations
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from manifoldnet.linalg.scalar import away_from_zero, even_function
 
@@ -78,43 +79,56 @@ class _Function:
         binomial = math.prod(self.power - j for j in range(k)) / math.factorial(k)
         return binomial * m ** (self.power - k)
 
-    def second(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        """f[x, y, z]: from first differences over the widest pair, or a Taylor series when all three are close."""
-        high = torch.maximum(torch.maximum(x, y), z)
-        low = torch.minimum(torch.minimum(x, y), z)
-        middle = x + y + z - high - low
-        gap = high - low
-        scale = 1.0 if self.name == "exp" else low.abs()
-        close = gap < SERIES_GAP * scale
-        wide = (self.first(high, middle) - self.first(middle, low)) / torch.where(close, 1.0, gap)
-        m = (x + y + z) / 3
-        # complete homogeneous symmetric polynomials of the deviations, by their recursion in one, two, three variables
-        a, b, c = (torch.where(close, t - m, 0.0) for t in (x, y, z))
-        one = two = three = torch.ones_like(m)
-        series = self._taylor(m, 2)
-        for k in range(1, SERIES_TERMS):
-            one = a * one
-            two = b * two + one
-            three = c * three + two
-            series = series + self._taylor(m, k + 2) * three
+    def divided_difference(self, nodes: Sequence[Tensor]) -> Tensor:
+        """f[x_0, ..., x_k], from differences over the widest pair, or a Taylor series when all nodes are close."""
+        k = len(nodes) - 1
+        if k == 0:
+            return self.value(nodes[0])
+        if k == 1:
+            return self.first(*nodes)
+        x = torch.stack(torch.broadcast_tensors(*nodes), -1).sort(-1).values.unbind(-1)
+        gap = x[-1] - x[0]
+        close = gap < SERIES_GAP * (1.0 if self.name == "exp" else x[0].abs())
+        rise = self.divided_difference(x[1:]) - self.divided_difference(x[:-1])
+        wide = rise / torch.where(close, 1.0, gap)
+        m = sum(x[1:], x[0]) / (k + 1)
+        # complete homogeneous symmetric polynomials of the first 1, ..., k + 1 deviations, by their recursion
+        deviations = [torch.where(close, t - m, 0.0) for t in x]
+        sums = [torch.ones_like(m)] * (k + 1)
+        series = self._taylor(m, k)
+        for degree in range(1, SERIES_TERMS):
+            previous = torch.zeros_like(m)
+            for i, deviation in enumerate(deviations):
+                previous = sums[i] = deviation * sums[i] + previous
+            series = series + self._taylor(m, k + degree) * previous
         return torch.where(close, series, wide)
 
 
-def _eigh(a: Tensor) -> tuple[Tensor, Tensor]:
-    values, vectors = torch.linalg.eigh(a)
-    return values, vectors
-
-
 class _Derivative(torch.autograd.Function):
-    """(A, E) -> Df(A)[E] for symmetric A and E."""
+    """(A, E) -> D^k f(A)[E_1, ..., E_k] for E of shape (k, ..., n, n), which is f(A) for k = 0; batches broadcast.
+
+    The form (G, E_1, ..., E_k) -> <G, D^k f(A)[E_1, ..., E_k]> is symmetric, because f(A) is itself a gradient. So
+    the derivatives of this function are the same function with G among the directions, to every order.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(a: Tensor, e: Tensor, f: _Function) -> Tensor:
-        values, v = _eigh(a)
-        weights = f.first(values[..., :, None], values[..., None, :])
-        return v @ (weights * (v.mT @ sym(e) @ v)) @ v.mT
+        values, v = torch.linalg.eigh(a)
+        k = e.shape[0]
+        nodes = [values[(..., *[None] * i, slice(None), *[None] * (k - i))] for i in range(k + 1)]
+        weights = f.divided_difference(nodes)
+        directions = (v.mT @ sym(e) @ v).unbind(0)
+        if k == 0:
+            return (v * weights[..., None, :]) @ v.mT
+        if k == 1:
+            return v @ (weights * directions[0]) @ v.mT
+        letters = "ijklmnopq"[: k + 1]
+        factors = ",".join(f"...{p}{q}" for p, q in pairwise(letters))
+        product = f"...{letters},{factors}->...{letters[0]}{letters[-1]}"
+        terms = [torch.einsum(product, weights, *order) for order in permutations(directions)]
+        return v @ sum(terms[1:], terms[0]) @ v.mT
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -122,52 +136,61 @@ class _Derivative(torch.autograd.Function):
         ctx.save_for_backward(a, e)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         a, e = ctx.saved_tensors
-        values, v = _eigh(a)
-        second = ctx.f.second(values[..., :, None, None], values[..., None, :, None], values[..., None, None, :])
-        e, g = v.mT @ sym(e) @ v, v.mT @ sym(g) @ v
-        # <G, D2f[E, H]> = sum_ikj G_ij f[i,k,j] (E_ik H_kj + H_ik E_kj), read as a linear form in H
-        grad = torch.einsum("...ij,...ikj,...ik->...kj", g, second, e)
-        weights = ctx.f.first(values[..., :, None], values[..., None, :])
-        return v @ (grad + grad.mT) @ v.mT, v @ (weights * g) @ v.mT, None
+
+        def and_g(others: Tensor) -> Tensor:
+            return _Derivative.apply(a, torch.cat([others.expand(-1, *g.shape), g[None]]), ctx.f)
+
+        grad_a = and_g(e).sum_to_size(a.shape) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return grad_a, None, None
+        others = [torch.cat([e[:i], e[i + 1 :]]) for i in range(len(e))]
+        return grad_a, torch.stack([and_g(rest) for rest in others]).sum_to_size(e.shape), None
 
 
-class _Value(torch.autograd.Function):
-    """A -> f(A) for symmetric A."""
+def _value(x: Tensor, name: str, power: float = 0.0) -> Tensor:
+    x = sym(x)
+    return _Derivative.apply(x, x.new_empty(0, *x.shape), _Function(name, power))
+
+
+class _SquaredLogNorm(torch.autograd.Function):
+    """A -> |log A|^2 from eigenvalues alone; its gradient 2 A^-1 log A needs no eigenvalue gaps."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(a: Tensor, f: _Function) -> Tensor:
-        values, v = _eigh(a)
-        return (v * f.value(values)[..., None, :]) @ v.mT
+    def forward(a: Tensor) -> Tensor:
+        return torch.linalg.eigvalsh(a).log().square().sum(-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        a, ctx.f = inputs
-        ctx.save_for_backward(a)
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, g: Tensor) -> Tensor:
         (a,) = ctx.saved_tensors
-        return _Derivative.apply(a, sym(g), ctx.f), None
+        return 2 * g[..., None, None] * sym(torch.linalg.solve(a, sym_logm(a)))
 
 
 def sym_logm(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Matrix logarithm of symmetric positive definite x; NaN where x has a negative eigenvalue."""
-    return _Value.apply(sym(x), _Function("log"))
+    return _value(x, "log")
+
+
+def sym_squared_log_norm(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
+    """Squared Frobenius norm of the logarithm of symmetric positive definite x; half the work of the logarithm."""
+    return _SquaredLogNorm.apply(sym(x))
 
 
 def sym_expm(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Matrix exponential of symmetric x."""
-    return _Value.apply(sym(x), _Function("exp"))
+    return _value(x, "exp")
 
 
 def sym_powm(x: Float[Tensor, "*batch n n"], p: float) -> Float[Tensor, "*batch n n"]:
     """x^p of symmetric positive definite x for real p."""
-    return _Value.apply(sym(x), _Function("power", p))
+    return _value(x, "power", p)
 
 
 def sym_sqrtm(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
@@ -175,14 +198,14 @@ def sym_sqrtm(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     return sym_powm(x, 0.5)
 
 
-def sym_dlogm(x: Float[Tensor, "*batch n n"], u: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+def sym_dlogm(x: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*#batch n n"]:
     """Derivative of the matrix logarithm at SPD x in the symmetric direction u."""
-    return _Derivative.apply(sym(x), u, _Function("log"))
+    return _Derivative.apply(sym(x), u[None], _Function("log"))
 
 
-def sym_dexpm(x: Float[Tensor, "*batch n n"], u: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+def sym_dexpm(x: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*#batch n n"]:
     """Derivative of the matrix exponential at symmetric x in the symmetric direction u."""
-    return _Derivative.apply(sym(x), u, _Function("exp"))
+    return _Derivative.apply(sym(x), u[None], _Function("exp"))
 
 
 def _lower(n: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -152,10 +152,12 @@ class PowerAction(Action):
 def split_points(y: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
     """The points of shapes ``shapes`` that lie flattened one after the other in the last dimension of y."""
     sizes = [int(torch.Size(shape).numel()) for shape in shapes]
-    return [part.reshape(*part.shape[:-1], *shape) for part, shape in zip(y.split(sizes, -1), shapes, strict=True)]
+    return [part.reshape((*part.shape[:-1], *shape)) for part, shape in zip(y.split(sizes, -1), shapes, strict=True)]
 
 
 def join_points(points: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
     """Inverse of :func:`split_points`; batch dimensions are broadcast against each other."""
     batch = torch.broadcast_shapes(*(p.shape[: p.dim() - len(s)] for p, s in zip(points, shapes, strict=True)))
-    return torch.cat([p.expand(*batch, *s).reshape(*batch, -1) for p, s in zip(points, shapes, strict=True)], -1)
+    pairs = zip(points, shapes, strict=True)
+    flat = [p.expand((*batch, *s)).reshape((*batch, torch.Size(s).numel())) for p, s in pairs]
+    return torch.cat(flat, -1)

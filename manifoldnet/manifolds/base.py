@@ -57,7 +57,7 @@ class Space(geoopt.manifolds.Manifold):
         return self.inner(x, self.logmap(x, y), keepdim=keepdim)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        """Geodesic distance, with gradient 0 at x = y; shape of the batch."""
+        """Geodesic distance, shape of the batch; at x = y its gradient is finite, a subgradient."""
         return safe_sqrt(self.dist2(x, y, keepdim=keepdim))
 
     def norm(self, x: Tensor, u: Tensor, *, keepdim: bool = False) -> Tensor:

@@ -34,7 +34,8 @@ class GeneralLinear(Group):
         return m.flatten(-2)
 
     def exp(self, v: Tensor) -> Tensor:
-        return torch.linalg.matrix_exp(self.hat(v))
+        # matrix_exp fails on expanded tensors, such as one generator for a whole batch
+        return torch.linalg.matrix_exp(self.hat(v).contiguous())
 
     def compose(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y

@@ -18,6 +18,12 @@ def _known(value: Any, space: Space, what: str) -> Any:
     return value
 
 
+def _side_by_side(coordinates: Sequence[Tensor]) -> Tensor:
+    """Concatenation in the last dimension with the batch dimensions broadcast."""
+    batch = torch.broadcast_shapes(*(v.shape[:-1] for v in coordinates))
+    return torch.cat([v.expand(*batch, v.shape[-1]) for v in coordinates], -1)
+
+
 class BlockGroup(Group):
     """Direct product of groups; elements are flattened like the points of a Product."""
 
@@ -49,14 +55,14 @@ class BlockGroup(Group):
 
     def _algebra(self, name: str, u: Tensor, v: Tensor) -> Tensor:
         parts = zip(self.groups, u.split(self.dims, -1), v.split(self.dims, -1), strict=True)
-        return torch.cat([getattr(g, name)(a, b) for g, a, b in parts], -1)
+        return _side_by_side([getattr(g, name)(a, b) for g, a, b in parts])
 
     def bracket(self, u: Tensor, v: Tensor) -> Tensor:
         return self._algebra("bracket", u, v)
 
     def Ad(self, x: Tensor, v: Tensor) -> Tensor:
         parts = zip(self.groups, self.split(x), v.split(self.dims, -1), strict=True)
-        return torch.cat([g.Ad(a, w) for g, a, w in parts], -1)
+        return _side_by_side([g.Ad(a, w) for g, a, w in parts])
 
     def dexp(self, u: Tensor, v: Tensor) -> Tensor:
         return self._algebra("dexp", u, v)

@@ -50,7 +50,7 @@ class SO3(LieGroup):
         return vee(m)
 
     def bracket(self, u: Tensor, v: Tensor) -> Tensor:
-        return torch.linalg.cross(u, v)
+        return torch.linalg.cross(*torch.broadcast_tensors(u, v))
 
     def Ad(self, x: Tensor, v: Tensor) -> Tensor:
         return (x @ v.unsqueeze(-1)).squeeze(-1)

@@ -16,6 +16,7 @@ from manifoldnet.linalg import (
     sym_from_vector,
     sym_logm,
     sym_sqrtm,
+    sym_squared_log_norm,
     sym_to_vector,
 )
 from manifoldnet.manifolds.actions import Action, Congruence, LogarithmicTranslation
@@ -63,7 +64,7 @@ class SPD(Space):
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor: ...
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
-        return sym(u)
+        return sym(u).expand(torch.broadcast_shapes(u.shape, x.shape))
 
     def projx(self, x: Tensor) -> Tensor:
         """Symmetric part with eigenvalues raised to at least 1e3 machine epsilons of the largest one."""
@@ -143,8 +144,7 @@ class AffineInvariantSPD(SPD):
         return sym(x + u + 0.5 * half.mT @ half)
 
     def dist2(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        values = torch.linalg.eigvalsh(self._whiten(torch.linalg.cholesky(x), y))
-        total = values.log().square().sum(-1)
+        total = sym_squared_log_norm(self._whiten(torch.linalg.cholesky(x), y))
         return total[..., None, None] if keepdim else total
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:

@@ -22,6 +22,7 @@ from manifoldnet.nn.initial import seeded
 
 TINY = 1e-6
 INVARIANTS = 10
+SHARPNESS = 4.0
 
 
 def neighbourhood(radius2: int) -> list[tuple[int, int, int]]:
@@ -82,11 +83,17 @@ def invariants(
     return torch.cat(parts, 1) * inside
 
 
+def _activated(x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
+    """gelu of the channels scaled to mean square 1 at each voxel, which lets plain gradient descent take long steps."""
+    return functional.gelu(x * (x.square().mean(1, keepdim=True) + TINY).rsqrt())
+
+
 class SPDAutoencoder(nn.Module):
     """Log-Euclidean means over a neighbourhood with weights from an autoencoder of invariant features.
 
     The weight of neighbour j for voxel i is softmax_j of a_ij - b_i |L_i - L_j|^2 - (e_i - e_j)' M (e_i - e_j): the
-    encoder-decoder gives a (a number for each offset), b > 0 and the embedding e; M is a parameter on SPD(n).
+    encoder-decoder gives a (a number for each offset), b > 0, the embedding e, and the share in (0, 1) of the way from
+    L_i to the mean that is gone; M is a parameter on SPD(n).
 
     Args:
         width: channels at full resolution; twice as many at half resolution.
@@ -106,12 +113,17 @@ class SPDAutoencoder(nn.Module):
         self.deep = nn.Conv3d(width, 2 * width, 3, padding=1)
         self.deeper = nn.Conv3d(2 * width, 2 * width, 3, padding=1)
         self.decode = nn.Conv3d(3 * width, width, 3, padding=1)
-        self.head = nn.Conv3d(width, len(self.offsets) + 1 + embedding, 1)
+        self.head = nn.Conv3d(width, len(self.offsets) + 2 + embedding, 1)
         metric = SPD("affine-invariant", n=embedding)
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
         for layer in (self.first, self.encode, self.deep, self.deeper, self.decode):
             seeded(layer, math.sqrt(2.0), generator)
         seeded(self.head, 0.3, generator)
+        # before training the weights are those of a narrow Gaussian: averaging less is learned slowly
+        lengths = torch.tensor([float(sum(i * i for i in offset)) for offset in self.offsets])
+        with torch.no_grad():
+            self.head.weight[: len(lengths)].div_(SHARPNESS)
+            self.head.bias[: len(lengths)] = -lengths / SHARPNESS
         # the features reach 1 voxel, five convolutions 1 + 1 + 2 + 2 + 1, pooling 1, and the embedding is compared
         # across the neighbourhood; rounded up to an even number so that blocks pool as the whole volume does
         reach = 9 + math.isqrt(radius2)
@@ -123,10 +135,15 @@ class SPDAutoencoder(nn.Module):
         mask: Bool[Tensor, "b 1 x y z"],
         sigma: Float[Tensor, "b 1 x y z"],
     ) -> Float[Tensor, "b 6 x y z"]:
-        """Logarithms of the weighted means; voxels outside the mask come back as they were."""
-        logs = torch.where(mask, logs, 0.0)
-        a, b, e = self._encode(invariants(logs, mask, sigma)).split([len(self.offsets), 1, self.embedding], 1)
-        b = functional.softplus(b)
+        """Logarithms of the weighted means; voxels outside the mask are 0."""
+        size = logs.shape[-3:]
+        # windows of 3 and halving need room: a slice or two get empty ones beside them
+        room = [side for n in reversed(size) for side in (0, max(0, 4 - n))]
+        logs, sigma = functional.pad(torch.where(mask, logs, 0.0), room), functional.pad(sigma, room)
+        mask = functional.pad(mask, room)
+        sizes = [len(self.offsets), 1, 1, self.embedding]
+        a, b, strength, e = self._encode(invariants(logs, mask, sigma)).split(sizes, 1)
+        a, b = SHARPNESS * a, SHARPNESS * functional.softplus(b)
         factor = torch.linalg.cholesky(self.metric)
         e = torch.einsum("ij,bixyz->bjxyz", factor, e)
         stack = torch.cat([logs, e, mask.to(logs.dtype)], 1)
@@ -140,14 +157,15 @@ class SPDAutoencoder(nn.Module):
         mean = torch.zeros_like(logs)
         for k, offset in enumerate(self.offsets):
             mean = mean + weights[:, k : k + 1] * shifted(logs, offset)
-        return torch.where(mask, mean, logs)
+        mean = logs + strength.sigmoid() * (mean - logs)
+        return torch.where(mask, mean, 0.0)[..., : size[0], : size[1], : size[2]]
 
     def _encode(self, x: Tensor) -> Tensor:
         size = x.shape[-3:]
         padded = functional.pad(x, [s for n in reversed(size) for s in (0, n % 2)])
-        fine = functional.gelu(self.encode(functional.gelu(self.first(padded))))
-        coarse = functional.gelu(self.deep(functional.avg_pool3d(fine, 2)))
-        coarse = functional.gelu(self.deeper(coarse))
+        fine = _activated(self.encode(_activated(self.first(padded))))
+        coarse = _activated(self.deep(functional.avg_pool3d(fine, 2)))
+        coarse = _activated(self.deeper(coarse))
         back = functional.interpolate(coarse, scale_factor=2, mode="nearest")
-        out = self.head(functional.gelu(self.decode(torch.cat([fine, back], 1))))
+        out = self.head(_activated(self.decode(torch.cat([fine, back], 1))))
         return out[..., : size[0], : size[1], : size[2]]

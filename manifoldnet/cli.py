@@ -1,0 +1,290 @@
+"""The command ``manifoldnet``.
+
+Bad input ends with one line on the error stream and exit code 2, and leaves no output file. Libraries that only some
+commands need are imported inside these commands, so that every command starts fast.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from manifoldnet.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+denoise_app = typer.Typer(no_args_is_help=True, help="Denoise an image whose pixels live on a manifold.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure the shipped models on data they were not trained on.")
+data_app = typer.Typer(no_args_is_help=True, help="Public data sets that package registries carry.")
+app.add_typer(denoise_app, name="denoise")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(data_app, name="data")
+# a pipe has no width: tables must not be cut there
+console = Console(width=None if sys.stdout.isatty() else 240, soft_wrap=True)
+
+
+class Job(str, Enum):
+    """What there is a model for."""
+
+    insar = "insar"
+    dti = "dti"
+    activity = "activity"
+
+
+Weights = Annotated[Path | None, typer.Option(help="File of weights; the shipped ones by default.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda")]
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as a table; their keys are the columns, numbers get three or four digits."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+@denoise_app.command("insar")
+def denoise_insar(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="GeoTIFF, ENVI or ROI_PAC .int, or .npy")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="file of the same kind")],
+    coherence: Annotated[Path | None, typer.Option(help="coherence, of the same size")] = None,
+    looks: Annotated[float | None, typer.Option(help="looks of the coherence estimate; at 1 it is ignored")] = None,
+    width: Annotated[int | None, typer.Option(help="pixels a line of a raw complex64 file without header")] = None,
+    weights: Weights = None,
+) -> None:
+    """Filter the phase of an interferogram; georeferencing, amplitude and missing pixels are kept."""
+    from manifoldnet.insar import io
+    from manifoldnet.insar.model import denoise, model_named
+
+    start = time.perf_counter()
+    model = model_named("default" if weights is None else weights)
+    image = io.read(source, coherence, width=width)
+    phase = denoise(image.phase, image.coherence, looks, model)
+    io.write(target, phase, image)
+    height, across = phase.shape
+    used = "phase and coherence" if image.coherence is not None else "phase only"
+    console.print(f"{target}: {height} x {across} pixels from {used}, {time.perf_counter() - start:.1f} s")
+
+
+@denoise_app.command("dti")
+def denoise_dti(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="NIfTI: tensors, or a diffusion-weighted scan")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="NIfTI of tensors; FA and MD maps appear beside it")],
+    bvals: Annotated[Path | None, typer.Option(help="b-values of a scan, s/mm^2")] = None,
+    bvecs: Annotated[Path | None, typer.Option(help="gradient directions of a scan")] = None,
+    mask: Annotated[Path | None, typer.Option(help="NIfTI, non-zero = use")] = None,
+    order: Annotated[str | None, typer.Option(help="component order of a tensor file: fsl, dipy or mrtrix")] = None,
+    repair: Annotated[bool, typer.Option(help="raise eigenvalues of tensors that are not SPD")] = False,
+    weights: Weights = None,
+) -> None:
+    """Denoise a volume of diffusion tensors; every tensor written is positive definite."""
+    import torch
+
+    from manifoldnet.dti import io
+    from manifoldnet.dti.model import filtered, model_named
+
+    start = time.perf_counter()
+    model = model_named("default" if weights is None else weights)
+    volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair)
+    tensors, inside = torch.from_numpy(volume.tensors), torch.from_numpy(volume.mask)
+    sigma = torch.zeros(inside.shape) if volume.sigma is None else torch.from_numpy(volume.sigma).nan_to_num()
+    result = filtered(tensors, inside, sigma.float(), model).numpy()
+    io.write(target, result, volume)
+    size = " x ".join(map(str, volume.mask.shape))
+    voxels = f"{int(volume.mask.sum())} of {size} voxels"
+    repaired = f", {volume.floored} tensors had eigenvalues raised" if volume.floored else ""
+    peak = _peak_memory()
+    console.print(f"{target}: {voxels}{repaired}, {time.perf_counter() - start:.1f} s, peak memory {peak:.2f} GB")
+
+
+def _peak_memory() -> float:
+    """Largest resident size of this process so far, in GB."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+@app.command()
+def classify(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, .npy, .npz or .ts; gyroscope rad/s, then g")],
+    rate: Annotated[float | None, typer.Option(help="samples per second, where the file does not say")] = None,
+    weights: Weights = None,
+) -> None:
+    """Recognise the activity in inertial recordings by their curves on SO(3) x R^3."""
+    from manifoldnet.activity.io import read
+    from manifoldnet.activity.model import ActivityClassifier
+    from manifoldnet.activity.train import SHIPPED
+
+    classifier = ActivityClassifier.load(SHIPPED if weights is None else weights)
+    recordings = read(source, rate=rate)
+    curves = [classifier.curve_of(recording) for recording in recordings]
+    probabilities = classifier.predict_proba(curves)
+    rows = []
+    for recording, p in zip(recordings, probabilities, strict=True):
+        row = {"recording": recording.name, "activity": str(classifier.classes_[p.argmax()]), "score": float(p.max())}
+        rows.append(row if recording.label is None else {**row, "label in file": recording.label})
+    show(str(source), rows)
+
+
+@app.command()
+def train(
+    job: Job,
+    out: Annotated[Path, typer.Option(help="file of weights to write")],
+    config: Annotated[Path | None, typer.Option(help="JSON; by default what made the shipped weights")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Train a model as a recorded configuration says, with geoopt's RiemannianSGD."""
+    import torch
+
+    from manifoldnet.files import existing
+
+    training = _application(job, "train")
+    try:
+        settings = training.shipped_config() if config is None else json.loads(existing(config).read_text())
+    except json.JSONDecodeError as error:
+        raise InputError(f"{config}: not valid JSON ({error})") from error
+    if out.suffix != ".safetensors" or not out.parent.is_dir():
+        raise InputError(f"--out: wanted a .safetensors file in a folder that exists, got {out}")
+    missing = training.shipped_config().keys() - settings.keys()
+    if missing:
+        raise InputError(f"{config}: lacks {', '.join(sorted(missing))}")
+    # sums depend on the number of threads in the last bits, and those grow
+    torch.set_num_threads(settings["threads"])
+    model = training.train(settings, device=device, progress=f"training {job.value}")
+    model.save(out)
+    console.print(f"{out}: written")
+
+
+def _application(job: Job, module: str) -> Any:
+    from importlib import import_module
+
+    return import_module(f"manifoldnet.{job.value}.{module}")
+
+
+@evaluate_app.command("insar")
+def evaluate_insar(
+    scenes: Annotated[int, typer.Option(help="simulated scenes of 256 x 256 pixels")] = 8, weights: Weights = None
+) -> None:
+    """Errors on simulated interferograms at 1 and 4 looks, beside classical filters."""
+    from manifoldnet.insar.evaluate import evaluate
+
+    show("Simulated interferograms", evaluate(scenes, model="default" if weights is None else weights))
+
+
+@evaluate_app.command("dti")
+def evaluate_dti(
+    scan: Annotated[str | None, typer.Option(help="a data set (tractseg, mdt-b1k-b2k) instead of phantoms")] = None,
+    phantoms: Annotated[int, typer.Option(help="number of phantoms of 40^3 voxels")] = 3,
+    weights: Weights = None,
+) -> None:
+    """Errors on phantoms at signal-to-noise ratios 5, 10 and 20, or on a real scan, beside Gaussian smoothing."""
+    from manifoldnet.dti.evaluate import evaluate_phantoms, evaluate_scan
+
+    model = "default" if weights is None else weights
+    rows = evaluate_phantoms(phantoms, model=model) if scan is None else evaluate_scan(scan, model)
+    show("Diffusion tensors", rows)
+
+
+@evaluate_app.command("activity")
+def evaluate_activity() -> None:
+    """Accuracy on the watch recordings, 5-fold by subject."""
+    from manifoldnet.activity.evaluate import evaluate
+    from manifoldnet.activity.train import shipped_config
+
+    with console.status("fitting") as status:
+        rows = evaluate(shipped_config()["classifier"], progress=status.update)
+    show("Watch recordings, subjects not seen in the fit", rows)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """The data sets, and which are in the cache."""
+    from manifoldnet.data import DATASETS, cached
+
+    rows = []
+    for name, dataset in DATASETS.items():
+        here = cached(name)
+        row = {"name": name, "content": dataset.title, "from": dataset.source, "licence": dataset.licence}
+        rows.append({**row, "MB": float(dataset.megabytes), "cached": "no" if here is None else str(here)})
+    show("Data sets", rows)
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Fetch a data set into the cache, check its hash and print its folder."""
+    from manifoldnet.data import get
+
+    with console.status(name) as status:
+        folder = get(name, progress=status.update)
+    print(folder)
+
+
+@app.command()
+def methods() -> None:
+    """The table of integrators; structural properties are computed from the tableaux."""
+    from manifoldnet.integrators import METHODS
+
+    rows = [
+        {
+            "name": method.name,
+            "family": method.family,
+            "order": method.order,
+            "stages": method.stages,
+            "Lie": method.is_lie,
+            "explicit": method.is_explicit,
+            "symmetric": method.is_symmetric,
+            "symplectic": method.is_symplectic,
+            "B-stable": method.is_b_stable,
+            "circle radius": method.circle_radius,
+            "source": method.source,
+        }
+        for method in METHODS.values()
+    ]
+    show("Integrators", rows)
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="folder for pictures and files")] = Path("demo_output")) -> None:
+    """All three jobs on shipped or downloaded input: a table of errors, pictures, and the files they were made from."""
+    from manifoldnet.demo import run
+
+    rows = run(out, console)
+    show("manifoldnet demo", rows)
+    console.print(f"pictures and files are in {out}/")
+
+
+def main() -> None:
+    """Entry point: InputError and file errors become one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"manifoldnet: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"manifoldnet: {name}{error.strerror or error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
