@@ -118,12 +118,12 @@ class SPDAutoencoder(nn.Module):
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
         for layer in (self.first, self.encode, self.deep, self.deeper, self.decode):
             seeded(layer, math.sqrt(2.0), generator)
-        seeded(self.head, 0.3, generator)
         # before training the weights are those of a narrow Gaussian: averaging less is learned slowly
-        lengths = torch.tensor([float(sum(i * i for i in offset)) for offset in self.offsets])
+        prior = torch.zeros(self.head.out_channels)
+        prior[: len(self.offsets)] = -torch.tensor([float(sum(i * i for i in o)) for o in self.offsets]) / SHARPNESS
+        seeded(self.head, 0.3, generator, bias=prior)
         with torch.no_grad():
-            self.head.weight[: len(lengths)].div_(SHARPNESS)
-            self.head.bias[: len(lengths)] = -lengths / SHARPNESS
+            self.head.weight[: len(self.offsets)].div_(SHARPNESS)
         # the features reach 1 voxel, five convolutions 1 + 1 + 2 + 2 + 1, pooling 1, and the embedding is compared
         # across the neighbourhood; rounded up to an even number so that blocks pool as the whole volume does
         reach = 9 + math.isqrt(radius2)
