@@ -3,11 +3,11 @@
 Missing pixels
     A pixel has no data where its value is not finite, equals the file's own marker (the no-data tag of a
     GeoTIFF, ``data ignore value`` of an ENVI header) or is masked inside the file; where a complex value or
-    an amplitude is exactly 0; where the coherence file says that *it* has no data; and where the phase is
-    exactly 0, provided that such zeros are more than three and more than one pixel in ten thousand.
+    an amplitude is exactly 0; and where the phase is exactly 0, provided that such zeros are more than three
+    and more than one pixel in ten thousand.
     Processors pad with zeros without tagging them, or under another tag, while a measured phase hits exact
-    0 in next to no pixel; so few that they are kept as data. Coherence 0 is data unless its file marks 0 as
-    missing.
+    0 in next to no pixel; so few that they are kept as data. Where only the coherence is missing it counts as 0,
+    which says that nothing is known, and the phase stays data.
 
 Writing
     The output has the kind, type, size, georeference, tags and header of the input, and its amplitude and
@@ -92,11 +92,9 @@ def read(path: str | Path, coherence: str | Path | None = None, *, width: int | 
     missing = _missing(raster, image, amplitude)
     gamma = None
     if coherence is not None:
-        gamma, unknown = _coherence_beside(existing(coherence, "coherence file"), path, raster)
-        missing |= unknown
+        gamma = _coherence_beside(existing(coherence, "coherence file"), path, raster)
     elif "coherence" in roles:
-        gamma, unknown = _coherence_band(path, raster, roles.index("coherence"))
-        missing |= unknown
+        gamma = _coherence_band(path, raster, roles.index("coherence"))
     if missing.all():
         raise InputError(f"{path}: none of its {image.shape[0]} by {image.shape[1]} pixels has data")
     stored = Stored(
@@ -193,29 +191,31 @@ def _marked(raster: Raster, band: np.ndarray) -> Bool[np.ndarray, "h w"]:
     return marked
 
 
-def _coherence_beside(file: Path, path: Path, raster: Raster) -> tuple[np.ndarray, np.ndarray]:
+def _coherence_beside(file: Path, path: Path, raster: Raster) -> np.ndarray:
     height, width = raster.bands.shape[1:]
     other = _raster(file, shape=(height, width))
-    gamma, unknown = _coherence_band(file, other, _roles(file, other, "coherence").index("coherence"))
+    gamma = _coherence_band(file, other, _roles(file, other, "coherence").index("coherence"))
     if gamma.shape != (height, width):
         raise InputError(f"coherence: {file} is {_size(gamma)}; wanted {height} by {width} as {path}")
     mine, its = raster.header, other.header
     if isinstance(mine, GeoTiff) and isinstance(its, GeoTiff) and not same_grid(mine, its):
         raise InputError(f"coherence: {file} lies elsewhere on Earth than {path}; wanted the same georeference")
-    return gamma, unknown
+    return gamma
 
 
-def _coherence_band(path: Path, raster: Raster, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coherence as float32, and True where its file has no data."""
+def _coherence_band(path: Path, raster: Raster, number: int) -> np.ndarray:
+    """Coherence as float32, 0 where its file has no data."""
     band = raster.bands[number]
     if band.dtype.kind == "c":
         raise InputError(f"coherence: {path} is complex; wanted real numbers in [0, 1]")
     unknown = _marked(raster, band)
     known = band[~unknown]
+    if not known.size:
+        raise InputError(f"coherence: none of the pixels of {path} has data; leave it out if nothing is known")
     # estimates of full coherence come out a rounding error above 1
-    if known.size and (known.min() < 0 or known.max() > 1 + 1e-4):
+    if known.min() < 0 or known.max() > 1 + 1e-4:
         raise InputError(f"coherence: {path} has values from {known.min():g} to {known.max():g}; wanted [0, 1]")
-    return np.where(unknown, 0, band).clip(0, 1).astype(np.float32), unknown
+    return np.where(unknown, 0, band).clip(0, 1).astype(np.float32)
 
 
 def _native(band: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def test_coherence_from_a_second_file(tmp_path, rng):
     path = save(tmp_path, rng.uniform(-3, 3, SHAPE))
     image = read(path, save(tmp_path, gamma, "cc.npy"))
     assert image.coherence.dtype == np.float32
-    assert_array_equal(np.argwhere(np.isnan(image.phase)), [[0, 0]])  # 0 is a coherence, NaN is not
+    assert np.isfinite(image.phase).all()
     assert image.coherence[0, 0] == 0
     assert image.coherence[0, 2] == 1
     assert_allclose(image.coherence[1:], gamma[1:], atol=1e-7)
@@ -139,7 +139,7 @@ def refusals(folder: Path) -> dict[str, tuple[np.ndarray | bytes, np.ndarray | N
         "coherence below 0": (good, -good, r"from -0.5 to -0.5; wanted \[0, 1\]"),
         "complex coherence": (good, good + 0j, "complex"),
         "coherence in percent": (good, np.ones(SHAPE, np.uint8), "uint8"),
-        "no coherence at all": (good, good * np.nan, "none of its"),
+        "no coherence at all": (good, good * np.nan, "none of the pixels of .* has data"),
     }
 
 
