@@ -1,16 +1,18 @@
 """The command ``manifoldnet``.
 
-Bad input ends with one line on the error stream and exit code 2, and leaves no output file. Libraries that only some
-commands need are imported inside these commands, so that every command starts fast.
+Bad input ends with one line on the error stream and exit code 2, and leaves no output file; what can be known to fail
+is refused before the work. Libraries that only some commands need are imported inside these commands, so that every
+command starts fast.
 """
 
 from __future__ import annotations
 
-import json
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,18 +20,20 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from manifoldnet.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+SUMMARY = "Deep learning on manifolds: denoise interferograms and diffusion tensors, recognise activities."
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=SUMMARY)
 denoise_app = typer.Typer(no_args_is_help=True, help="Denoise an image whose pixels live on a manifold.")
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure the shipped models on data they were not trained on.")
 data_app = typer.Typer(no_args_is_help=True, help="Public data sets that package registries carry.")
 app.add_typer(denoise_app, name="denoise")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(data_app, name="data")
-# a pipe has no width: tables must not be cut there
-console = Console(width=None if sys.stdout.isatty() else 240, soft_wrap=True)
+# a pipe has no width: tables must not be cut there; names of files may hold what rich takes for markup
+console = Console(width=None if sys.stdout.isatty() else 1000, soft_wrap=True, markup=False, emoji=False)
 
 
 class Job(str, Enum):
@@ -41,12 +45,11 @@ class Job(str, Enum):
 
 
 Weights = Annotated[Path | None, typer.Option(help="File of weights; the shipped ones by default.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda")]
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as a table; their keys are the columns, numbers get three or four digits."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE, pad_edge=False)
     for column in rows[0]:
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right", overflow="fold")
     for row in rows:
@@ -78,10 +81,13 @@ def denoise_insar(
     start = time.perf_counter()
     model = model_named("default" if weights is None else weights)
     image = io.read(source, coherence, width=width)
+    kind = image.stored.kind
+    _check_target(target, (".tif", ".tiff") if kind == ".tif" else (kind,))
     phase = denoise(image.phase, image.coherence, looks, model)
     io.write(target, phase, image)
     height, across = phase.shape
-    used = "phase and coherence" if image.coherence is not None else "phase only"
+    known = image.coherence is not None and (looks is None or looks > 1)
+    used = "phase and coherence" if known else "phase only"
     console.print(f"{target}: {height} x {across} pixels from {used}, {time.perf_counter() - start:.1f} s")
 
 
@@ -103,17 +109,17 @@ def denoise_dti(
     from manifoldnet.dti.model import filtered, model_named
 
     start = time.perf_counter()
+    _check_target(target, (".nii", ".nii.gz"))
     model = model_named("default" if weights is None else weights)
     volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair)
     tensors, inside = torch.from_numpy(volume.tensors), torch.from_numpy(volume.mask)
     sigma = torch.zeros(inside.shape) if volume.sigma is None else torch.from_numpy(volume.sigma).nan_to_num()
     result = filtered(tensors, inside, sigma.float(), model).numpy()
     io.write(target, result, volume)
-    size = " x ".join(map(str, volume.mask.shape))
-    voxels = f"{int(volume.mask.sum())} of {size} voxels"
+    voxels = f"{int(volume.mask.sum())} of {' x '.join(map(str, volume.mask.shape))} voxels"
     repaired = f", {volume.floored} tensors had eigenvalues raised" if volume.floored else ""
-    peak = _peak_memory()
-    console.print(f"{target}: {voxels}{repaired}, {time.perf_counter() - start:.1f} s, peak memory {peak:.2f} GB")
+    spent = f"{time.perf_counter() - start:.1f} s, peak memory {_peak_memory():.2f} GB"
+    console.print(f"{target}: {voxels}{repaired}, {spent}")
 
 
 def _peak_memory() -> float:
@@ -151,23 +157,17 @@ def train(
     job: Job,
     out: Annotated[Path, typer.Option(help="file of weights to write")],
     config: Annotated[Path | None, typer.Option(help="JSON; by default what made the shipped weights")] = None,
-    device: Device = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
     """Train a model as a recorded configuration says, with geoopt's RiemannianSGD."""
     import torch
 
-    from manifoldnet.files import existing
+    from manifoldnet.training import read_config
 
-    training = _application(job, "train")
-    try:
-        settings = training.shipped_config() if config is None else json.loads(existing(config).read_text())
-    except json.JSONDecodeError as error:
-        raise InputError(f"{config}: not valid JSON ({error})") from error
-    if out.suffix != ".safetensors" or not out.parent.is_dir():
-        raise InputError(f"--out: wanted a .safetensors file in a folder that exists, got {out}")
-    missing = training.shipped_config().keys() - settings.keys()
-    if missing:
-        raise InputError(f"{config}: lacks {', '.join(sorted(missing))}")
+    training = import_module(f"manifoldnet.{job.value}.train")
+    _check_target(out, (".safetensors",))
+    shipped = training.shipped_config()
+    settings = shipped if config is None else read_config(config, shipped)
     # sums depend on the number of threads in the last bits, and those grow
     torch.set_num_threads(settings["threads"])
     model = training.train(settings, device=device, progress=f"training {job.value}")
@@ -175,15 +175,24 @@ def train(
     console.print(f"{out}: written")
 
 
-def _application(job: Job, module: str) -> Any:
-    from importlib import import_module
-
-    return import_module(f"manifoldnet.{job.value}.{module}")
+def _check_target(path: Path, endings: tuple[str, ...]) -> None:
+    """Refuse a file that cannot be written before the work, not after it."""
+    if not path.name.lower().endswith(endings):
+        raise InputError(f"{path}: wanted a file name that ends in {' or '.join(endings)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; wanted the name of a file")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"{path}: the folder {path.parent} cannot be written ({error.strerror})") from error
 
 
 @evaluate_app.command("insar")
 def evaluate_insar(
-    scenes: Annotated[int, typer.Option(help="simulated scenes of 256 x 256 pixels")] = 8, weights: Weights = None
+    scenes: Annotated[int, typer.Option(min=1, help="simulated scenes of 256 x 256 pixels")] = 8,
+    weights: Weights = None,
 ) -> None:
     """Errors on simulated interferograms at 1 and 4 looks, beside classical filters."""
     from manifoldnet.insar.evaluate import evaluate
@@ -194,7 +203,7 @@ def evaluate_insar(
 @evaluate_app.command("dti")
 def evaluate_dti(
     scan: Annotated[str | None, typer.Option(help="a data set (tractseg, mdt-b1k-b2k) instead of phantoms")] = None,
-    phantoms: Annotated[int, typer.Option(help="number of phantoms of 40^3 voxels")] = 3,
+    phantoms: Annotated[int, typer.Option(min=1, help="number of phantoms of 40^3 voxels")] = 3,
     weights: Weights = None,
 ) -> None:
     """Errors on phantoms at signal-to-noise ratios 5, 10 and 20, or on a real scan, beside Gaussian smoothing."""
@@ -212,7 +221,7 @@ def evaluate_activity() -> None:
     from manifoldnet.activity.train import shipped_config
 
     with console.status("fitting") as status:
-        rows = evaluate(shipped_config()["classifier"], progress=status.update)
+        rows = evaluate(shipped_config()["classifier"], progress=lambda line: status.update(Text(line)))
     show("Watch recordings, subjects not seen in the fit", rows)
 
 
@@ -234,8 +243,8 @@ def data_get(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Fetch a data set into the cache, check its hash and print its folder."""
     from manifoldnet.data import get
 
-    with console.status(name) as status:
-        folder = get(name, progress=status.update)
+    with console.status(Text(name)) as status:
+        folder = get(name, progress=lambda line: status.update(Text(line)))
     print(folder)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from manifoldnet.activity import plot as activity_plot
 from manifoldnet.activity import train as activity_train
 from manifoldnet.activity.model import ActivityClassifier
+from manifoldnet.data import load_diffusion
 from manifoldnet.dti import evaluate as dti_evaluate
 from manifoldnet.dti import io as dti_io
 from manifoldnet.dti import plot as dti_plot
@@ -27,6 +28,7 @@ from manifoldnet.insar.model import denoise as denoise_insar
 
 Row = dict[str, str | float]
 SEED = 11
+SCAN = "small-64d"
 DIRECTIONS = 12
 
 
@@ -66,15 +68,15 @@ def _insar(out: Path) -> list[Row]:
 
 
 def _dti(out: Path) -> list[Row]:
-    pair = dti_evaluate.scan_pair("small-64d", None, DIRECTIONS)
+    pair = dti_evaluate.scan_pair(SCAN, None, DIRECTIONS)
     inside = pair.mask
     noisy, reference = (dti_evaluate.clamped(x, inside) for x in (pair.noisy, pair.true))
     result = filtered(noisy, inside, pair.sigma.nan_to_num(), dti_model("default"))
     sigma = tune(log_euclidean_gaussian, [(noisy, reference, inside)])
     smoothed = log_euclidean_gaussian(noisy, inside, sigma)
-    image = nib.Nifti1Image(np.zeros((*inside.shape, 1), np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
+    image = nib.Nifti1Image(np.zeros(inside.shape, np.float32), load_diffusion(SCAN).affine)
     like = dti_io.TensorVolume(noisy.numpy(), inside.numpy(), image.affine, image.header, "dipy")
-    dti_io.write(out / "dti_denoised.nii.gz", result.numpy(), like)
+    dti_io.write(out / "dti_denoised.nii.gz", 1e-3 * result.numpy(), like)  # mm^2/s, as the command writes
     panels = {f"{DIRECTIONS} directions": noisy, "denoised": result, "other 52 directions": reference}
     dti_plot.compare({name: x.numpy() for name, x in panels.items()}, out / "dti.png")
     return [
@@ -102,13 +104,13 @@ def _activity(out: Path) -> list[Row]:
     classifier = ActivityClassifier.load(activity_train.SHIPPED)
     predicted = classifier.predict(data.samples)
     activity_plot.confusion(data.labels, predicted, out / "activity.png")
-    chance = 1 / len(classifier.classes_)
+    classes = len(classifier.classes_)
     return [
         {
             **row,
-            "before": chance,
+            "before": np.nan,
             "manifoldnet": float(np.mean(predicted == data.labels)),
-            "beside it": chance,
-            "which is": "chance, 7 exercises",
+            "beside it": 1 / classes,
+            "which is": f"chance, {classes} exercises",
         }
     ]

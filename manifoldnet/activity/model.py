@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from manifoldnet.activity.io import Recording
+from manifoldnet.activity.io import SHORTEST, Recording
 from manifoldnet.activity.windows import resample_imu, resample_rotations, windows
 from manifoldnet.curves import elastic_distance, pairwise_elastic_distance, srvt_of_increments
 from manifoldnet.errors import InputError
@@ -23,7 +23,7 @@ from manifoldnet.manifolds import SO3, SPD
 from manifoldnet.training import fit, load_weights, riemannian_sgd, save_weights
 
 KINDS = ("imu", "rotations")
-SHORTEST = 16
+LEAST_POWER = 1e-6  # of the strongest channel's
 
 
 class ElasticMetric(nn.Module):
@@ -45,6 +45,11 @@ class ElasticMetric(nn.Module):
         q = srvt_of_increments(increments @ torch.linalg.cholesky(self.metric))
         size = q.square().sum((-2, -1), keepdim=True)
         return q * torch.where(size > 0, torch.where(size > 0, size, 1.0).rsqrt(), 0.0)
+
+
+def _spread(n: int, most: int) -> np.ndarray:
+    """At most ``most`` indices below n, evenly spaced."""
+    return np.linspace(0, n - 1, min(most, n)).round().astype(int)
 
 
 class ActivityClassifier(ClassifierMixin, BaseEstimator):
@@ -111,24 +116,27 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
             InputError: for a wrong kind or shape, labels that do not match, or fewer than two classes.
         """
         labels = np.asarray(y)
-        if len(X) != len(labels):
-            raise InputError(f"y: wanted one label for each of the {len(X)} curves, got {len(labels)}")
+        if labels.shape != (len(X),):
+            raise InputError(f"y: wanted one label for each of the {len(X)} curves, got shape {labels.shape}")
         who = np.arange(len(X)) if groups is None else np.asarray(groups)
-        if len(who) != len(X):
-            raise InputError(f"groups: wanted one for each of the {len(X)} curves, got {len(who)}")
+        if who.shape != (len(X),):
+            raise InputError(f"groups: wanted one for each of the {len(X)} curves, got shape {who.shape}")
         self.config_: dict[str, Any] = {}
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"y: wanted at least two classes, got {len(self.classes_)}")
-        pieces = [self._increments(curve) for curve in X]
-        owner = np.repeat(np.arange(len(X)), [len(piece) for piece in pieces])
+        pieces, owner = self._pieces(X)
         velocities = torch.cat(pieces)
-        self.metric_ = ElasticMetric(torch.diag(1 / velocities.square().mean((0, 1)).clamp_min(1e-12)))
+        power = velocities.square().mean((0, 1))
+        # a channel that hardly moves is not amplified without bound
+        power = power.clamp_min(float((LEAST_POWER * power.max()).clamp_min(1e-12)))
+        self.metric_ = ElasticMetric(torch.diag(1 / power))
         if self.steps:
             group_codes = np.unique(who, return_inverse=True)[1]
             self._fit_metric(velocities, codes[owner], group_codes[owner], device, progress)
-        kept = [piece[np.linspace(0, len(piece) - 1, min(self.per_curve, len(piece))).round()] for piece in pieces]
-        self.neighbours_ = torch.cat(kept)
+        kept = [piece[_spread(len(piece), self.per_curve)] for piece in pieces]
+        # rounded as a file holds them, so that a saved classifier answers as this one
+        self.neighbours_ = torch.cat(kept).half().float()
         self.neighbour_codes_ = np.repeat(codes, [len(piece) for piece in kept])
         return self
 
@@ -185,17 +193,31 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
             return resample_imu(recording.samples, count, recording.rate)
         return resample_rotations(recording.samples, count)
 
+    def _pieces(self, X: Sequence[np.ndarray]) -> tuple[list[Tensor], np.ndarray]:
+        """The windows of each curve, and for every window the number of its curve."""
+        pieces = [self._increments(curve) for curve in X]
+        sizes = {piece.shape[-1] // 3 for piece in pieces}
+        if len(sizes) != 1:
+            raise InputError(f"X: wanted curves of one number of bodies, got {sorted(sizes) or 'no curve'}")
+        return pieces, np.repeat(np.arange(len(X)), [len(piece) for piece in pieces])
+
     def _increments(self, curve: np.ndarray) -> Tensor:
         """Windows of one curve as logarithmic increments (windows, samples, d), float32."""
         if self.kind not in KINDS:
             raise InputError(f"kind: wanted one of {', '.join(KINDS)}, got {self.kind!r}")
+        if not self.rate > 0:
+            raise InputError(f"rate: wanted a positive number of samples per second, got {self.rate}")
         curve = np.asarray(curve, np.float64)
         wanted = (6,) if self.kind == "imu" else (3, 3)
         if curve.shape[-len(wanted) :] != wanted or curve.ndim != (2 if self.kind == "imu" else 4):
             shape = "(N, 6)" if self.kind == "imu" else "(N, k, 3, 3)"
             raise InputError(f"X: wanted curves of shape {shape} for kind {self.kind!r}, got {curve.shape}")
-        if len(curve) < SHORTEST or not np.isfinite(curve).all():
-            raise InputError(f"X: wanted curves of at least {SHORTEST} finite samples, got one of {len(curve)}")
+        if len(curve) < SHORTEST:
+            raise InputError(f"X: wanted curves of at least {SHORTEST} samples, got one of {len(curve)}")
+        if not np.isfinite(curve).all():
+            raise InputError(
+                f"X: wanted finite samples, got {int((~np.isfinite(curve)).sum())} that are NaN or infinite"
+            )
         seconds = min(self.seconds, len(curve) / self.rate)
         cut = windows(curve, self.rate, seconds)
         if self.kind == "imu":
@@ -210,13 +232,16 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         softmax over classes of -d^2 / temperature, d the distance to the nearest neighbour of the class.
         """
         check_is_fitted(self)
-        pieces = [self._increments(curve) for curve in X]
+        pieces, owner = self._pieces(X)
+        if pieces[0].shape[-1] != self.neighbours_.shape[-1]:
+            bodies = self.neighbours_.shape[-1] // 3
+            raise InputError(f"X: wanted curves of {bodies} bodies as in the fit, got {pieces[0].shape[-1] // 3}")
         with torch.inference_mode():
             q = self.metric_(torch.cat(pieces))
             distances = pairwise_elastic_distance(q, self.metric_(self.neighbours_), slopes=self.slopes)
             of_class = [distances[:, self.neighbour_codes_ == k].amin(1) for k in range(len(self.classes_))]
             scores = -torch.stack(of_class, 1).square() / self.metric_.log_temperature.exp()
-        return scores.softmax(1).numpy(), np.repeat(np.arange(len(X)), [len(piece) for piece in pieces])
+        return scores.softmax(1).numpy(), owner
 
     def predict_proba(self, X: Sequence[np.ndarray]) -> np.ndarray:
         """(len(X), classes): the mean of :meth:`window_probabilities` over a curve's windows."""
@@ -225,6 +250,7 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Sequence[np.ndarray]) -> np.ndarray:
         """(len(X),) labels."""
+        check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(1)]
 
     def save(self, path: str | Path) -> None:
@@ -243,14 +269,17 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         """The classifier of a file of :meth:`save`.
 
         Raises:
-            InputError: if the file is missing, unreadable or of another kind.
+            InputError: if the file is missing, unreadable, of another kind or of another version.
         """
         state, about = load_weights(path, "activity")
-        classifier = cls(**about["parameters"])
-        classifier.config_ = about["config"]
-        classifier.classes_ = np.array(about["classes"])
-        classifier.neighbours_ = state.pop("neighbours").float()
-        classifier.neighbour_codes_ = state.pop("neighbour_codes").numpy()
-        classifier.metric_ = ElasticMetric(state["metric"])
-        classifier.metric_.load_state_dict(state)
+        try:
+            classifier = cls(**about["parameters"])
+            classifier.config_ = about["config"]
+            classifier.classes_ = np.array(about["classes"])
+            classifier.neighbours_ = state.pop("neighbours").float()
+            classifier.neighbour_codes_ = state.pop("neighbour_codes").numpy()
+            classifier.metric_ = ElasticMetric(state["metric"])
+            classifier.metric_.load_state_dict(state)
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise InputError(f"{path}: its weights do not fit the model, another version may have made it") from error
         return classifier

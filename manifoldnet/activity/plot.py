@@ -17,11 +17,13 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, path: str | Path) -> Non
     """Write a PNG of the counts of predicted (across) for true labels (down).
 
     Raises:
-        InputError: the arrays differ in length, or a name that does not end in .png.
+        InputError: the arrays are empty or differ in length, or a name that does not end in .png.
     """
     path = Path(path)
     if path.suffix != ".png":
         raise InputError(f"{path}: wanted a file name that ends in .png")
+    if not len(truth):
+        raise InputError("truth: wanted at least one label, it is empty")
     if len(truth) != len(predicted):
         raise InputError(f"predicted: wanted {len(truth)} labels, got {len(predicted)}")
     labels = np.unique(np.concatenate([truth, predicted]))
@@ -32,7 +34,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, path: str | Path) -> Non
     axes.set_xticks(range(len(labels)), labels, rotation=45)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("recognised as")
-    axes.set_ylabel("exercise")
+    axes.set_ylabel("activity")
     for (row, column), count in np.ndenumerate(counts):
         if count:
             shade = "white" if 2 * count > counts.max() else "black"

@@ -25,7 +25,7 @@ class Recordings:
     labels: np.ndarray
     subjects: np.ndarray
 
-    def of(self, subjects: list[int], *, others: bool = False) -> Recordings:
+    def of(self, subjects: list[int] | list[str], *, others: bool = False) -> Recordings:
         """The recordings of these subjects, or of all others."""
         chosen = np.flatnonzero(np.isin(self.subjects, subjects) != others)
         return Recordings([self.samples[i] for i in chosen], self.labels[chosen], self.subjects[chosen])

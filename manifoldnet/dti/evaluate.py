@@ -12,19 +12,21 @@ from torch import Tensor
 
 from manifoldnet.data import load_diffusion
 from manifoldnet.dti.baselines import euclidean_gaussian, log_euclidean_gaussian, tune
+from manifoldnet.dti.examples import protocol
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded, scores
 from manifoldnet.dti.model import DtiDenoiser, filtered, model_named
 from manifoldnet.dti.scan import foreground
 from manifoldnet.dti.simulate import Pair, pair, phantom
-from manifoldnet.dti.train import protocol
+from manifoldnet.errors import InputError
 
 Row = dict[str, str | float]
 TEST, TUNING = 1, 2  # streams of random phantoms; training draws from stream 0
 DIRECTIONS = 64
 HELD_OUT_SLICES = {"tractseg": (44, 73)}
-SEPARATE_SLICES = ("mdt-b1k-b2k", "mdt-multishell")  # two slices that are far apart
+SEPARATE_SLICES = ("mdt-b1k-b2k",)  # two slices that are far apart
+SMALLEST_REFERENCE = 6  # directions, which determine a tensor
 
 
 def evaluate_phantoms(
@@ -72,6 +74,9 @@ def scan_pair(name: str, slices: tuple[int, int] | None, directions: int) -> Pai
 
     Tensors in um^2/ms; ``slices`` are the first axial slice and the one after the last, None for all. With several
     b0 volumes the fits share none of them either; with one they share it, and its noise goes unseen.
+
+    Raises:
+        InputError: if there is no such scan, or it has too few volumes for two fits.
     """
     scan = load_diffusion(name)
     holds = tensor_model_holds(scan.bvals)
@@ -82,7 +87,10 @@ def scan_pair(name: str, slices: tuple[int, int] | None, directions: int) -> Pai
     mask = torch.from_numpy(foreground(scan.data, scan.bvals) if scan.mask is None else scan.mask)[:, :, window]
     mask = mask & (signal > 0).all(-1)
     zero = torch.nonzero(b0)[:, 0]
-    chosen = _spread(bvecs, torch.nonzero(~b0)[:, 0], directions)
+    weighted, wanted = torch.nonzero(~b0)[:, 0], directions + SMALLEST_REFERENCE
+    if len(weighted) < wanted:
+        raise InputError(f"scan: {name} has {len(weighted)} volumes for the tensor model, wanted at least {wanted}")
+    chosen = _spread(bvecs, weighted, directions)
     rest = torch.tensor([i for i in range(len(bvals)) if not b0[i] and i not in chosen])
     reference_zero = zero[1:] if len(zero) > 1 else zero
     fits = []
@@ -131,7 +139,7 @@ def _rows(title: str, test: Sequence[Pair], tuning: Sequence[Pair], model: DtiDe
     for label, volumes_out in outputs.items():
         figures = scores(torch.cat([x[p.mask] for x, p in zip(volumes_out, test, strict=True)]), noisy, true)
         row: Row = {"data": title, "method": label, "d2": figures["d2"], "median d2": figures["d2_median"]}
-        row |= {"dSNR dB": figures["delta_snr"], "FA error": figures["fa_error"], "FA bias": figures["fa_bias"]}
+        row |= {"dSNR dB": round(figures["delta_snr"], 4) + 0.0, "FA error": figures["fa_error"], "FA bias": figures["fa_bias"]}
         row |= {"MD error": figures["md_error"], "direction error": figures["direction_error"]}
         row["not SPD %"] = 100 * figures["not_spd"] if math.isfinite(figures["not_spd"]) else math.nan
         rows.append(row)

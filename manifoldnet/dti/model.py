@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from manifoldnet.arrays import as_tensor
 from manifoldnet.dti.fit import residual_sigma
-from manifoldnet.dti.gradients import tensor_model_holds
+from manifoldnet.dti.gradients import check_fittable, tensor_model_holds
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_expm, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
@@ -21,6 +22,7 @@ from manifoldnet.training import load_weights, save_weights
 SHIPPED = Path(__file__).parent / "weights" / "default.safetensors"
 SLAB = 16
 EIGENVALUES = (1 / 16, 5.0)
+SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
 
 
@@ -51,11 +53,14 @@ class DtiDenoiser(nn.Module):
         """The model of a file of :meth:`save`.
 
         Raises:
-            InputError: if the file is missing, unreadable or of another kind.
+            InputError: if the file is missing, unreadable, of another kind or of a model that is built otherwise.
         """
         state, config = load_weights(path, "dti")
-        model = cls(config)
-        model.load_state_dict(state)
+        try:
+            model = cls(config)
+            model.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"{path}: its weights do not fit the model, another version may have made it") from error
         return model.eval()
 
 
@@ -87,6 +92,7 @@ def denoise(
         mask: (x, y, z), non-zero = use; by default the voxels whose tensors are finite and not zero.
         dwi: (x, y, z, n) the signals to which the tensors were fitted, in which case the noise level is
             measured by the residuals; with ``bvals`` (n,) in s/mm^2 and ``bvecs`` (n, 3), and tensors in mm^2/s.
+            Voxels whose noise level cannot be told, for a signal that is not finite, are denoised without it.
         model: "default", a file of weights, or a model.
 
     Returns:
@@ -94,16 +100,17 @@ def denoise(
         input.
 
     Raises:
-        InputError: if shapes are wrong, the mask is empty, a tensor in the mask is not SPD, or of dwi, bvals and
-            bvecs only some are given.
+        InputError: if shapes are wrong, the mask is empty, a tensor in the mask is not SPD, of dwi, bvals and bvecs
+            only some are given, they determine no tensor, or their unit is not that of the tensors.
     """
-    given = torch.as_tensor(tensors)
-    if given.dim() != 5 or given.shape[-2:] != (3, 3):
-        raise InputError(f"tensors: wanted shape (x, y, z, 3, 3), got {tuple(given.shape)}")
+    given = as_tensor("tensors", tensors)
+    if given.dim() != 5 or given.shape[-2:] != (3, 3) or not given.is_floating_point():
+        raise InputError(f"tensors: wanted shape (x, y, z, 3, 3), real, got {tuple(given.shape)} of {given.dtype}")
     if mask is None:
         inside = given.isfinite().all(-1).all(-1) & (given != 0).any(-1).any(-1)
     else:
-        inside = torch.as_tensor(mask, device=given.device) != 0
+        values = as_tensor("mask", mask).to(given.device)
+        inside = (values != 0) & (values == values)
     if inside.shape != given.shape[:3]:
         raise InputError(f"mask: wanted shape {tuple(given.shape[:3])}, got {tuple(inside.shape)}")
     sigma = given.new_zeros(inside.shape)
@@ -111,13 +118,29 @@ def denoise(
     if any(part is not None for part in parts):
         if any(part is None for part in parts):
             raise InputError("dwi, bvals, bvecs: wanted all three or none of them")
-        signal = torch.as_tensor(dwi, dtype=given.dtype, device=given.device)
-        gradients = [torch.as_tensor(g, dtype=given.dtype, device=given.device) for g in (bvals, bvecs)]
-        holds = torch.from_numpy(tensor_model_holds(gradients[0].cpu().numpy())).to(given.device)
-        b, g = gradients[0][holds], gradients[1][holds]
-        sigma[inside] = residual_sigma(signal[inside][:, holds], b, g, given[inside])
+        sigma[inside] = _noise_level(given, inside, as_tensor("dwi", dwi), bvals, bvecs)
     result = filtered(given, inside, sigma, model_named(model))
-    return result.numpy() if isinstance(tensors, np.ndarray) else result
+    return result if isinstance(tensors, Tensor) else result.numpy()
+
+
+def _noise_level(tensors: Tensor, mask: Tensor, dwi: Tensor, bvals: Any, bvecs: Any) -> Float[Tensor, " n"]:
+    """Noise levels of the voxels in the mask, 0 where the signal tells none."""
+    b, v = (as_tensor(name, g).cpu().double().numpy() for name, g in (("bvals", bvals), ("bvecs", bvecs)))
+    if dwi.shape[:-1] != mask.shape or b.shape != dwi.shape[-1:] or v.shape != (len(b), 3):
+        got = f"{tuple(dwi.shape)}, {b.shape} and {v.shape}"
+        raise InputError(f"dwi, bvals, bvecs: wanted shapes {(*mask.shape, 'n')}, (n,) and (n, 3), got {got}")
+    b, v = check_fittable(b, v)
+    holds = tensor_model_holds(b)
+    chosen = tensors[mask]
+    decay = float(b[holds].max() * chosen.diagonal(dim1=-2, dim2=-1).mean(-1).double().median())
+    if decay <= 0.01 or decay >= 100:  # NaN is for the tensors to answer for
+        raise InputError(
+            f"tensors, bvals: the b-value times the mean diffusivity is {decay:.2g}, wanted about 1: tensors in mm^2/s"
+            " beside b-values in s/mm^2"
+        )
+    measured = dwi.to(tensors.device)[mask][:, torch.from_numpy(holds)].to(tensors.dtype)
+    b_used, v_used = (torch.as_tensor(g[holds], dtype=tensors.dtype, device=tensors.device) for g in (b, v))
+    return residual_sigma(measured, b_used, v_used, chosen).nan_to_num(0.0, 0.0, 0.0)
 
 
 def filtered(
@@ -136,7 +159,7 @@ def filtered(
     out = _by_slabs(model, logs.float()[None], mask[None, None], sigma.float()[None, None])[0]
     result = tensors.clone()
     exponentials = sym_expm(sym_from_vector(out.movedim(0, -1)[mask].double()))
-    result[mask] = (scale * exponentials).to(tensors.dtype)
+    result[mask] = (scale * 0.5 * (exponentials + exponentials.mT)).to(tensors.dtype)
     return result
 
 
@@ -156,10 +179,14 @@ def logarithms(
     chosen = tensors[mask].double()
     finite = chosen.isfinite().all(-1).all(-1)
     values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], chosen, 0.0))
-    bad = ~(finite & (values[:, 0] > 0))
+    asymmetry = (chosen - chosen.mT).abs().amax((-2, -1))
+    symmetric = asymmetry <= SYMMETRY * chosen.abs().amax((-2, -1))
+    bad = ~(finite & symmetric & (values[:, 0] > 0))
     if bool(bad.any()):
         first = tuple(torch.nonzero(mask)[bad][0].tolist())
-        raise InputError(f"tensors: {int(bad.sum())} in the mask are not positive definite, the first at {first}")
+        raise InputError(
+            f"tensors: {int(bad.sum())} in the mask are not symmetric positive definite, the first at {first}"
+        )
     scale = values.mean(-1).median()
     relative = (values / scale).clamp(*EIGENVALUES)
     out = torch.zeros(*mask.shape, 6, dtype=torch.float64, device=tensors.device)

@@ -57,6 +57,8 @@ def compare(panels: Mapping[str, Float[np.ndarray, "x y z 3 3"]], path: str | Pa
         axes[1, column].imshow(anisotropy.T, origin="lower", cmap="gray", vmin=0, vmax=1)
         axes[0, column].set_title(title)
     for axis in axes.flat:
-        axis.set_axis_off()
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    axes[0, 0].set_ylabel("direction × anisotropy")
+    axes[1, 0].set_ylabel("fractional anisotropy")
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=150)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from manifoldnet.arrays import as_tensor
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import wrap_angle
 from manifoldnet.nn import CircleAutoencoder
@@ -59,11 +60,14 @@ class InsarDenoiser(nn.Module):
         """The model of a file of :meth:`save`.
 
         Raises:
-            InputError: if the file is missing, unreadable or of another kind.
+            InputError: if the file is missing, unreadable, of another kind or of a model that is built otherwise.
         """
         state, config = load_weights(path, "insar")
-        model = cls(config)
-        model.load_state_dict(state)
+        try:
+            model = cls(config)
+            model.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"{path}: its weights do not fit the model, another version may have made it") from error
         return model.eval()
 
 
@@ -83,7 +87,7 @@ def model_named(model: str | Path | InsarDenoiser) -> InsarDenoiser:
 def denoise(
     phase_or_complex: Image,
     coherence: Image | None = None,
-    looks: float | None = None,
+    looks: float | int | None = None,
     model: str | Path | InsarDenoiser = "default",
     *,
     tile: int = TILE,
@@ -91,11 +95,11 @@ def denoise(
     """Filtered phase of an interferogram.
 
     Args:
-        phase_or_complex: (H, W); phase in radians, wrapped or not, or a complex interferogram. NaN, and zero in a
-            complex one, mean no data.
-        coherence: (H, W) in [0, 1], or None if it is not known.
-        looks: number of looks of the coherence estimate. At a single look the estimate is 1 everywhere whatever
-            the truth, so it is ignored for looks <= 1.
+        phase_or_complex: (H, W); phase in radians, wrapped or not, or a complex interferogram. NaN, zero in a
+            complex one and what a numpy array masks mean no data.
+        coherence: (H, W) in [0, 1], NaN where it is not known, or None.
+        looks: number of looks of the coherence estimate, at least 1. At a single look the estimate is 1 everywhere
+            whatever the truth, so it is ignored.
         model: "default", a file of weights, or a model.
         tile: side of the blocks in which large scenes are computed; the result does not depend on it.
 
@@ -103,27 +107,44 @@ def denoise(
         Phase (H, W) in (-pi, pi], NaN where there is no data; the kind, device and real dtype of the input.
 
     Raises:
-        InputError: if the shapes are not (H, W) or differ, or there is no data at all.
+        InputError: if the shapes are not (H, W) or differ, the numbers are integers, the coherence or the looks are
+            out of range, or there is no data at all.
     """
-    given = torch.as_tensor(phase_or_complex)
-    if given.dim() != 2:
-        raise InputError(f"phase_or_complex: wanted shape (H, W), got {tuple(given.shape)}")
-    if coherence is not None and tuple(coherence.shape) != tuple(given.shape):
-        raise InputError(f"coherence: wanted shape {tuple(given.shape)}, got {tuple(coherence.shape)}")
+    given = as_tensor("phase_or_complex", phase_or_complex)
+    if given.dim() != 2 or not (given.is_floating_point() or given.is_complex()):
+        got = f"{tuple(given.shape)} of {given.dtype}"
+        raise InputError(f"phase_or_complex: wanted shape (H, W), real (radians) or complex, got {got}")
+    if looks is not None and not looks >= 1:
+        raise InputError(f"looks: wanted a number of at least 1, got {looks}")
     phase = given.angle() if given.is_complex() else given
-    valid = phase.isfinite() & (given != 0) if given.is_complex() else phase.isfinite()
+    valid = given.isfinite() & (given != 0) if given.is_complex() else given.isfinite()
     if not bool(valid.any()):
         raise InputError("phase_or_complex: wanted at least one pixel with data, all are NaN or no data")
     network = model_named(model).to(given.device)
     clean = torch.where(valid, phase, 0.0).float()
     phasor = torch.polar(valid.float(), clean)
     known = torch.zeros_like(clean)
-    if coherence is not None and (looks is None or looks > 1):
-        known = torch.as_tensor(coherence, device=given.device).float().nan_to_num(0.0).clamp(0, 1)
+    if coherence is not None:
+        estimate = _coherence(coherence, given.shape)
+        if looks is None or looks > 1:
+            known = estimate.to(given.device)
     with torch.inference_mode():
         filtered = _by_tiles(network, phasor, known, tile).angle()
     result = torch.where(valid, wrap_angle(filtered.to(phase.dtype)), torch.nan)
-    return result.numpy() if isinstance(phase_or_complex, np.ndarray) else result
+    return result if isinstance(phase_or_complex, Tensor) else result.numpy()
+
+
+def _coherence(coherence: Any, shape: torch.Size) -> Tensor:
+    """Coherence as float32, 0 where it is not known."""
+    known = as_tensor("coherence", coherence)
+    if known.shape != shape or known.is_complex():
+        got = f"{tuple(known.shape)} of {known.dtype}"
+        raise InputError(f"coherence: wanted real numbers of shape {tuple(shape)}, got {got}")
+    known = known.float().nan_to_num(0.0)
+    # estimates of full coherence come out a rounding error above 1
+    if bool((known < 0).any()) or bool((known > 1 + 1e-4).any()):
+        raise InputError(f"coherence: wanted numbers in [0, 1], got {known.min():g} to {known.max():g}")
+    return known.clamp(0, 1)
 
 
 def _by_tiles(network: InsarDenoiser, phasor: Tensor, coherence: Tensor, tile: int) -> Tensor:

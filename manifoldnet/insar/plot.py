@@ -11,6 +11,8 @@ from manifoldnet.errors import InputError
 from manifoldnet.files import written_whole
 from manifoldnet.insar.metrics import wrap
 
+PAD = 0.03  # between a panel and its colour bar, of a panel's width
+
 
 def compare(panels: dict[str, Float[np.ndarray, "_ _"]], path: str | Path) -> None:
     """Write a PNG with the images of ``panels`` side by side under their names.
@@ -24,7 +26,7 @@ def compare(panels: dict[str, Float[np.ndarray, "_ _"]], path: str | Path) -> No
         raise InputError("panels: is empty; wanted at least one image")
     if Path(path).suffix.lower() != ".png":
         raise InputError(f"{path}: wanted a name ending in .png")
-    figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
+    figure = Figure(figsize=(4 * len(panels), 4), layout="compressed")
     canvas = FigureCanvasAgg(figure)
     phases, coherences = [], []
     for axes, (name, image) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
@@ -36,10 +38,10 @@ def compare(panels: dict[str, Float[np.ndarray, "_ _"]], path: str | Path) -> No
         axes.set_title(name)
         axes.set_axis_off()
     if phases:
-        bar = figure.colorbar(phases[0], ax=[image.axes for image in phases], shrink=0.8)
+        bar = figure.colorbar(phases[0], ax=[image.axes for image in phases], shrink=0.8, pad=PAD / len(phases))
         bar.set_ticks([-np.pi, 0, np.pi], labels=["−π", "0", "π"])
         bar.set_label("radians")
     if coherences:
-        figure.colorbar(coherences[0], ax=[image.axes for image in coherences], shrink=0.8)
+        figure.colorbar(coherences[0], ax=[image.axes for image in coherences], shrink=0.8, pad=PAD / len(coherences))
     with written_whole(path) as scratch:
         canvas.print_png(scratch)

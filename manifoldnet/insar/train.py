@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manifoldnet.errors import InputError
 from manifoldnet.insar.model import InsarDenoiser
 from manifoldnet.insar.simulate import observe, scene
 from manifoldnet.training import fit, riemannian_sgd
@@ -31,9 +32,18 @@ def train(config: dict[str, Any], *, device: str = "cpu", progress: str | None =
             and the model's ``channels``, ``blocks``, ``window``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
+
+    Raises:
+        InputError: if there is no such device, or the sizes do not go together.
     """
     generator = torch.Generator().manual_seed(config["seed"])
+    if config["window"] % 2 == 0:
+        raise InputError(f"window: wanted an odd number of pixels, got {config['window']}")
     model = InsarDenoiser(config, generator)
+    patch, factor = config["patch"], model.net.factor
+    if patch > config["scene_size"] or patch % factor:
+        wanted = f"a multiple of {factor} pixels, at most scene_size = {config['scene_size']}"
+        raise InputError(f"patch: wanted {wanted}, got {patch}")
     optimizer = riemannian_sgd(model, config["lr"], config["momentum"])
     fit(
         model,

@@ -53,6 +53,8 @@ def odeint(
     chosen = method_named(method)
     check(chosen, space, gradient)
     space._assert_check_shape(tuple(y0.shape), "y0")
+    # in the higher precision of the two, so that neither float32 times nor float32 points round the step length
+    t = t.to(device=y0.device, dtype=torch.promote_types(t.dtype, y0.dtype))
     times = t.tolist()
     increments = [b - a for a, b in itertools.pairwise(times)]
     if not (all(d > 0 for d in increments) or all(d < 0 for d in increments)):

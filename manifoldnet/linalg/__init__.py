@@ -1,5 +1,6 @@
 """Batched functions of small matrices whose values and gradients stay exact at the singular points."""
 
+from manifoldnet.linalg.general import expm
 from manifoldnet.linalg.rotation import (
     hat,
     rotation_expm,
@@ -25,6 +26,7 @@ from manifoldnet.linalg.symmetric import (
 )
 
 __all__ = [
+    "expm",
     "hat",
     "rotation_expm",
     "rotation_from_quaternion",

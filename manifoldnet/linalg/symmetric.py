@@ -210,7 +210,7 @@ def sym_dexpm(x: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n n"]) 
 
 def _lower(n: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows, columns = torch.tril_indices(n, n, device=like.device)
-    weights = torch.where(rows == columns, 1.0, math.sqrt(2.0)).to(like.dtype)
+    weights = torch.where(rows == columns, 1.0, like.new_tensor(math.sqrt(2.0)))  # of two numbers where makes float32
     return rows, columns, weights
 
 

@@ -86,8 +86,9 @@ class Space(geoopt.manifolds.Manifold):
             weights: (..., n), not negative, with a positive sum; uniform when None.
 
         Returns:
-            (..., *point), after a fixed number of Riemannian gradient steps of length 1 from an extrinsic guess.
-            They converge to rounding for points within the convexity radius; gradients flow through the steps.
+            (..., *point), after 16 Riemannian gradient steps from an extrinsic guess, through which gradients flow.
+            They reach rounding for points within 1.5 of their mean; on affine-invariant SPD, where the radius of
+            convexity is infinite, they leave a distance of about 1e-10 for points within 2.5 and 1e-6 within 4.
         """
         axis = -(self.ndim + 1)
         n = points.shape[axis]
@@ -96,8 +97,14 @@ class Space(geoopt.manifolds.Manifold):
         weights = weights[(...,) + (None,) * self.ndim]
         mean = self._mean_guess(points, weights)
         for _ in range(MEAN_ITERATIONS):
-            mean = self.expmap(mean, (weights * self.logmap(mean.unsqueeze(axis), points)).sum(axis))
+            velocities = self.logmap(mean.unsqueeze(axis), points)
+            length = self._mean_step(mean.unsqueeze(axis), velocities, weights)
+            mean = self.expmap(mean, length * (weights * velocities).sum(axis))
         return mean
+
+    def _mean_step(self, mean: Tensor, velocities: Tensor, weights: Tensor) -> Tensor | float:
+        """Length of a gradient step: 2 / (1 + a bound of the Hessian), 1 where no curvature is negative."""
+        return 1.0
 
     def _mean_guess(self, points: Tensor, weights: Tensor) -> Tensor:
         """Projection of the weighted mean of the coordinates; weights already sum to 1 and broadcast."""

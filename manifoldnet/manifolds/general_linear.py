@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from manifoldnet.linalg import expm
 from manifoldnet.manifolds.base import Group
 
 
@@ -34,8 +35,7 @@ class GeneralLinear(Group):
         return m.flatten(-2)
 
     def exp(self, v: Tensor) -> Tensor:
-        # matrix_exp fails on expanded tensors, such as one generator for a whole batch
-        return torch.linalg.matrix_exp(self.hat(v).contiguous())
+        return expm(self.hat(v))
 
     def compose(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y
@@ -66,4 +66,4 @@ class GeneralLinear(Group):
         ad = (left - right).flatten(-4, -3).flatten(-2)
         big = torch.cat([ad, torch.eye(n * n, dtype=u.dtype, device=u.device).expand_as(ad)], -1)
         big = torch.cat([big, torch.zeros_like(big)], -2)
-        return torch.linalg.matrix_exp(big)[..., : n * n, n * n :]
+        return expm(big)[..., : n * n, n * n :]

@@ -152,6 +152,12 @@ class AffineInvariantSPD(SPD):
         a = self._whiten(factor, u)
         return self._sum(a * (a if v is None else self._whiten(factor, v)), keepdim)
 
+    def _mean_step(self, mean: Tensor, velocities: Tensor, weights: Tensor) -> Tensor:
+        # curvature >= -1/2, so the Hessian of d^2 / 2 lies between 1 and c coth c <= sqrt(1 + c^2) with c^2 = d^2 / 2;
+        # a step of length 1 does not converge for points farther than about 3 from their mean
+        bound = (weights * (1 + 0.5 * self.inner(mean, velocities, keepdim=True)).sqrt()).sum(-3)
+        return 2 / (1 + bound)
+
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Parallel transport e v e' with e = (y x^-1)^(1/2)."""
         factor = torch.linalg.cholesky(x)

@@ -41,6 +41,15 @@ def shifted(x: Float[Tensor, "b c x y z"], offset: tuple[int, int, int]) -> Floa
     return padded[..., start[0] : start[0] + nx, start[1] : start[1] + ny, start[2] : start[2] + nz]
 
 
+def trace_and_deviator(
+    logs: Float[Tensor, "b 6 x y z"],
+) -> tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b 6 x y z"]]:
+    """The multiple of the identity and the traceless part that add up to each matrix."""
+    diagonal = logs.new_tensor([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])[:, None, None, None] / 3
+    trace = logs[:, [0, 2, 5]].sum(1, keepdim=True) * diagonal
+    return trace, logs - trace
+
+
 def invariants(
     logs: Float[Tensor, "b 6 x y z"], mask: Bool[Tensor, "b 1 x y z"], sigma: Float[Tensor, "b 1 x y z"]
 ) -> Float[Tensor, "b 10 x y z"]:
@@ -54,12 +63,9 @@ def invariants(
     def local_mean(x: Tensor) -> Tensor:
         return functional.avg_pool3d(x * inside, 3, 1, 1) / share.clamp_min(TINY)
 
-    diagonal = logs.new_tensor([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])[:, None, None, None] / math.sqrt(3.0)
-    trace = (logs * diagonal).sum(1, keepdim=True)
-    deviator = logs - trace * diagonal
     mean = local_mean(logs)
-    mean_trace = (mean * diagonal).sum(1, keepdim=True)
-    mean_deviator = mean - mean_trace * diagonal
+    (_, deviator), (_, mean_deviator) = trace_and_deviator(logs), trace_and_deviator(mean)
+    rise = (logs - mean)[:, [0, 2, 5]].sum(1, keepdim=True) / math.sqrt(3.0)
     size, mean_size = (safe_norm(d.movedim(1, -1)).unsqueeze(1) for d in (deviator, mean_deviator))
     determinant = torch.linalg.det(sym_from_vector(deviator.movedim(1, -1))).unsqueeze(1)
     aligned = (deviator * mean_deviator).sum(1, keepdim=True) / (size * mean_size + TINY)
@@ -69,7 +75,7 @@ def invariants(
     noise = known * (4.0 + sigma.clamp_min(1e-3).log())
     shape = determinant.sign() * (determinant.abs() + TINY) ** (1 / 3)
     parts = [
-        trace - mean_trace,
+        rise,
         size,
         shape,
         aligned,
@@ -92,8 +98,9 @@ class SPDAutoencoder(nn.Module):
     """Log-Euclidean means over a neighbourhood with weights from an autoencoder of invariant features.
 
     The weight of neighbour j for voxel i is softmax_j of a_ij - b_i |L_i - L_j|^2 - (e_i - e_j)' M (e_i - e_j): the
-    encoder-decoder gives a (a number for each offset), b > 0, the embedding e, and the share in (0, 1) of the way from
-    L_i to the mean that is gone; M is a parameter on SPD(n).
+    encoder-decoder gives a (a number for each offset), b > 0, the embedding e, and two shares in (0, 1) of the way from
+    L_i to the mean that are gone, in the determinant and in the shape of unit determinant (SPD is their product, and
+    noise is much smaller in the first); M is a parameter on SPD(n).
 
     Args:
         width: channels at full resolution; twice as many at half resolution.
@@ -113,7 +120,7 @@ class SPDAutoencoder(nn.Module):
         self.deep = nn.Conv3d(width, 2 * width, 3, padding=1)
         self.deeper = nn.Conv3d(2 * width, 2 * width, 3, padding=1)
         self.decode = nn.Conv3d(3 * width, width, 3, padding=1)
-        self.head = nn.Conv3d(width, len(self.offsets) + 2 + embedding, 1)
+        self.head = nn.Conv3d(width, len(self.offsets) + 3 + embedding, 1)
         metric = SPD("affine-invariant", n=embedding)
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
         for layer in (self.first, self.encode, self.deep, self.deeper, self.decode):
@@ -141,9 +148,9 @@ class SPDAutoencoder(nn.Module):
         room = [side for n in reversed(size) for side in (0, max(0, 4 - n))]
         logs, sigma = functional.pad(torch.where(mask, logs, 0.0), room), functional.pad(sigma, room)
         mask = functional.pad(mask, room)
-        sizes = [len(self.offsets), 1, 1, self.embedding]
-        a, b, strength, e = self._encode(invariants(logs, mask, sigma)).split(sizes, 1)
-        a, b = SHARPNESS * a, SHARPNESS * functional.softplus(b)
+        sizes = [len(self.offsets), 1, 2, self.embedding]
+        a, b, shares, e = self._encode(invariants(logs, mask, sigma)).split(sizes, 1)
+        a, b = SHARPNESS * a, (2 + SHARPNESS * b).clamp(-6, 6).exp()
         factor = torch.linalg.cholesky(self.metric)
         e = torch.einsum("ij,bixyz->bjxyz", factor, e)
         stack = torch.cat([logs, e, mask.to(logs.dtype)], 1)
@@ -157,7 +164,9 @@ class SPDAutoencoder(nn.Module):
         mean = torch.zeros_like(logs)
         for k, offset in enumerate(self.offsets):
             mean = mean + weights[:, k : k + 1] * shifted(logs, offset)
-        mean = logs + strength.sigmoid() * (mean - logs)
+        share_of_trace, share_of_deviator = shares.sigmoid().split(1, 1)
+        trace, deviator = trace_and_deviator(mean - logs)
+        mean = logs + share_of_trace * trace + share_of_deviator * deviator
         return torch.where(mask, mean, 0.0)[..., : size[0], : size[1], : size[2]]
 
     def _encode(self, x: Tensor) -> Tensor:

@@ -1,0 +1,53 @@
+"""Configurations of trainings in JSON files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from manifoldnet.errors import InputError
+from manifoldnet.files import existing
+
+
+def read_config(path: str | Path, like: dict[str, Any]) -> dict[str, Any]:
+    """The configuration in a file, which must be of the form of ``like``, a configuration that works.
+
+    It needs every key of ``like`` and may have more. Values have the type of ``like``'s, a whole number where a
+    fraction is wanted included, and null where a word is; numbers are positive, but for ``seed`` and those in lists,
+    which may be 0. A nested object needs no key but may have only those of ``like``'s.
+
+    Raises:
+        InputError: if the file is missing, is not JSON, or is of another form.
+    """
+    text = existing(path, "configuration").read_bytes()
+    try:
+        config = json.loads(text)
+    except ValueError as error:  # not JSON, or not even text
+        raise InputError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: wanted a JSON object, got {type(config).__name__}")
+    missing = like.keys() - config.keys()
+    if missing:
+        raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
+    for key, example in like.items():
+        wanted = _wanted(config[key], example, least=int(key != "seed"))
+        if wanted is not None:
+            raise InputError(f"{path}: {key}: wanted {wanted}, got {json.dumps(config[key])}")
+    return config
+
+
+def _wanted(value: Any, example: Any, least: int) -> str | None:
+    """What was wanted instead of ``value``; None if it will do."""
+    if isinstance(example, dict):
+        fits = isinstance(value, dict) and value.keys() <= example.keys()
+        return None if fits else f"an object with none but the keys {', '.join(example)}"
+    if isinstance(example, list):
+        kind = _wanted(None, example[0], least=0)
+        fits = isinstance(value, list) and all(_wanted(item, example[0], least=0) is None for item in value)
+        return None if fits else f"a list, each item {kind}"
+    if isinstance(example, float):
+        return None if type(value) in (int, float) and value > 0 else "a positive number"
+    if isinstance(example, int):
+        return None if type(value) is int and value >= least else f"a whole number of at least {least}"
+    return None if value is None or isinstance(value, str) else "a word or null"

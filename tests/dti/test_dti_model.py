@@ -1,0 +1,311 @@
+"""The denoiser of diffusion tensors: what goes in and comes out, its symmetries, its slabs, and whether it denoises."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from manifoldnet.dti import model as dti_model
+from manifoldnet.dti.baselines import log_euclidean_gaussian, tune
+from manifoldnet.dti.evaluate import clamped
+from manifoldnet.dti.examples import protocol
+from manifoldnet.dti.fit import wls
+from manifoldnet.dti.metrics import distance_to_truth
+from manifoldnet.dti.model import SHIPPED, DtiDenoiser, denoise, filtered, model_named
+from manifoldnet.dti.simulate import directions, dwi, pair, phantom
+from manifoldnet.dti.train import shipped_config
+from manifoldnet.errors import InputError
+from manifoldnet.training import load_weights, save_weights
+
+SMALL = {"width": 6, "embedding": 3, "radius2": 2}
+needs_weights = pytest.mark.skipif(not SHIPPED.is_file(), reason="no shipped weights")
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    return DtiDenoiser(SMALL, torch.Generator().manual_seed(1)).eval()
+
+
+def field(*shape, seed=0, dtype=np.float32):
+    """SPD tensors (*shape, 3, 3) in mm^2/s that vary from voxel to voxel."""
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.standard_normal((*shape, 3, 3)))
+    tensors = (q * rng.uniform(2e-4, 2e-3, (*shape, 1, 3))) @ q.swapaxes(-1, -2)
+    return (0.5 * (tensors + tensors.swapaxes(-1, -2))).astype(dtype)
+
+
+def apart(a, b):
+    """Largest difference in units of the largest entry."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+@needs_weights
+def test_shipped_weights_say_what_made_them():
+    assert load_weights(SHIPPED, "dti")[1] == shipped_config()
+
+
+# what goes in and comes out ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kind_dtype_and_spd(untrained, dtype):
+    tensors = field(7, 5, 6, dtype=dtype)
+    result = denoise(tensors, model=untrained)
+    assert isinstance(result, np.ndarray)
+    assert (result.shape, result.dtype) == (tensors.shape, tensors.dtype)
+    np.testing.assert_array_equal(result, result.swapaxes(-1, -2))
+    assert np.linalg.eigvalsh(result.astype(np.float64)).min() > 0
+    as_tensor = denoise(torch.from_numpy(tensors), model=untrained)
+    assert isinstance(as_tensor, torch.Tensor)
+    assert not as_tensor.requires_grad
+    np.testing.assert_array_equal(as_tensor.numpy(), result)
+    assert apart(result, tensors) > 0.01
+
+
+def test_any_array_will_do(untrained):
+    """Those of other byte orders (NIfTI files), reversed, in Fortran's order, read-only."""
+    tensors = field(5, 4, 3)
+    plain = denoise(tensors, model=untrained)
+    for other in (tensors.astype(">f4"), tensors[::-1].copy()[::-1], np.asfortranarray(tensors)):
+        np.testing.assert_array_equal(denoise(other, model=untrained), plain)
+    mask = np.ones((5, 4, 3))
+    for kind in (bool, np.uint8, np.int16, np.uint16, ">i2", np.float64):
+        np.testing.assert_array_equal(denoise(tensors, mask.astype(kind), model=untrained), plain)
+    tensors.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(denoise(tensors, model=untrained), plain)
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e-3, 7.0])
+def test_any_unit(untrained, factor):
+    tensors = field(6, 5, 4, dtype=np.float64)
+    assert apart(denoise(factor * tensors, model=untrained), factor * denoise(tensors, model=untrained)) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 5, 1), (6, 5, 2), (1, 9, 3), (9, 8, 7), (3, 3, 17)])
+def test_any_size(untrained, shape):
+    result = denoise(field(*shape), model=untrained)
+    assert result.shape == (*shape, 3, 3)
+    assert np.linalg.eigvalsh(result.astype(np.float64)).min() > 0
+
+
+def test_mask(untrained):
+    """Outside everything stays as it came, bit for bit, and nothing that is there matters inside."""
+    tensors = field(8, 7, 6)
+    mask = np.random.default_rng(0).random((8, 7, 6)) < 0.7
+    outside = tensors.copy()
+    outside[~mask] = np.random.default_rng(1).normal(size=(int((~mask).sum()), 3, 3)) * 1e9
+    outside[np.argwhere(~mask)[0][0], np.argwhere(~mask)[0][1], np.argwhere(~mask)[0][2]] = np.nan
+    result = denoise(outside, mask, model=untrained)
+    assert result[~mask].tobytes() == outside[~mask].tobytes()
+    np.testing.assert_array_equal(result[mask], denoise(tensors, mask, model=untrained)[mask])
+    # without a mask: voxels that are finite and not zero; NaN in a mask is outside
+    empty = tensors.copy()
+    empty[~mask] = 0
+    np.testing.assert_array_equal(denoise(empty, model=untrained), denoise(empty, mask, model=untrained))
+    empty[~mask] = np.nan
+    np.testing.assert_array_equal(denoise(empty, model=untrained)[mask], result[mask])
+    holes = np.where(mask, 2.0, np.nan)
+    np.testing.assert_array_equal(denoise(tensors, holes, model=untrained)[mask], result[mask])
+
+
+def test_input_is_not_changed(untrained):
+    tensors = field(5, 5, 5)
+    before = tensors.copy()
+    denoise(tensors, model=untrained)
+    np.testing.assert_array_equal(tensors, before)
+
+
+def test_noisy_fits_become_spd(untrained):
+    """Eigenvalues from 1e-9 to 10 times the typical: beyond 1/16 to 5 they are noise, and do not spread."""
+    tensors = field(6, 6, 6, dtype=np.float64)
+    tensors[2, 2, 2] = np.diag([1e-12, 1e-3, 1e-2])
+    tensors[4, 4, 4] = np.diag([1e-12, 1e-12, 1e-12])
+    result = denoise(tensors, model=untrained)
+    values = np.linalg.eigvalsh(result)
+    scale = np.median(np.linalg.eigvalsh(tensors).mean(-1))
+    assert values.min() > scale / 16 * 0.999
+    assert values.max() < scale * 5 * 1.001
+
+
+# signals -------------------------------------------------------------------------------------------------------------
+
+
+def scan(shape=(6, 6, 4), n=20, snr=15.0, seed=0):
+    """Tensors (mm^2/s), signals, b-values and directions of a small phantom-like block."""
+    bvals, bvecs = protocol(n)
+    true = torch.from_numpy(1e3 * field(*shape, seed=seed))
+    signals = dwi(true[..., None, :, :], torch.ones(*shape, 1), bvals, bvecs, snr, torch.Generator().manual_seed(seed))
+    return wls(signals, bvals, bvecs), signals, bvals, bvecs
+
+
+def test_signals_tell_the_noise(untrained):
+    tensors, signals, bvals, bvecs = scan()
+    alone = denoise(tensors, model=untrained)
+    result = denoise(tensors, None, signals, bvals, bvecs, untrained)
+    assert apart(result, alone) > 1e-4
+    # against the level taken from the definition: residuals of log S, weighted, about the mean
+    predicted = -1e0 * torch.einsum("ni,...ij,nj,n->...n", bvecs, tensors, bvecs, bvals)
+    weights = (2 * predicted).exp()
+    intercept = signals.log() - predicted
+    mean = (weights * intercept).sum(-1, keepdim=True) / weights.sum(-1, keepdim=True)
+    sigma = ((weights * (intercept - mean).square()).sum(-1) / (len(bvals) - 7)).sqrt()
+    assert 0.04 < sigma.median() < 0.1  # 1 / 15
+    expected = filtered(tensors, torch.ones(6, 6, 4, dtype=torch.bool), sigma, untrained)
+    assert apart(result, expected) < 1e-4
+    # other kinds of arrays, and in other units of brightness
+    again = denoise(tensors.numpy(), None, (1000 * signals).numpy(), bvals.tolist(), bvecs.double().numpy(), untrained)
+    assert apart(again, result) < 1e-4
+    whole = (1e4 * signals).round().to(torch.int16).numpy()
+    assert apart(denoise(tensors, None, whole, bvals, bvecs, untrained), result) < 1e-2
+
+
+def test_signals_with_gaps(untrained):
+    """dipy writes NaN directions where b is 0; dead voxels have no signal."""
+    tensors, signals, bvals, bvecs = scan()
+    expected = denoise(tensors, None, signals, bvals, bvecs, untrained)
+    undefined = bvecs.clone()
+    undefined[0] = torch.nan
+    torch.testing.assert_close(denoise(tensors, None, signals, bvals, undefined, untrained), expected)
+    dead = signals.clone()
+    dead[3, 3, 2, 5] = torch.nan
+    dead[1, 1, 1, 4] = torch.inf
+    dead[4, 2, 2] = 0
+    result = denoise(tensors, None, dead, bvals, bvecs, untrained)
+    assert result.isfinite().all()
+    assert torch.linalg.eigvalsh(result.double()).min() > 0
+
+
+def test_high_b_values_are_left_out(untrained):
+    tensors, signals, bvals, bvecs = scan()
+    expected = denoise(tensors, None, signals, bvals, bvecs, untrained)
+    more = torch.cat([signals, torch.rand(*signals.shape[:3], 12)], -1)
+    b = torch.cat([bvals, torch.full((12,), 3000.0)])
+    v = torch.cat([bvecs, torch.tensor(directions(12), dtype=torch.float32)])
+    torch.testing.assert_close(denoise(tensors, None, more, b, v, untrained), expected)
+
+
+# refusals ------------------------------------------------------------------------------------------------------------
+
+
+def test_refusals(untrained):
+    tensors = field(4, 3, 2)
+    bad = tensors.copy()
+    bad[1, 2, 0] *= -1
+    bad[3, 0, 1, 0, 0] = np.nan
+    lopsided = tensors.copy()
+    lopsided[2, 1, 1, 0, 2] += 1e-4
+    for arguments, words in (
+        ((tensors[0],), r"tensors.*\(3, 2, 3, 3\)"),
+        ((tensors[..., 0],), "tensors"),
+        ((np.ones((2, 2, 2, 3, 3), int),), "tensors.*int64"),
+        ((np.zeros_like(tensors),), "empty"),
+        ((tensors, np.zeros((4, 3, 2))), "empty"),
+        ((tensors, np.ones((4, 3, 3))), r"mask.*\(4, 3, 2\).*\(4, 3, 3\)"),
+        ((bad, np.ones((4, 3, 2))), r"2 in the mask are not symmetric positive definite.*\(1, 2, 0\)"),
+        ((lopsided,), r"1 in the mask are not symmetric.*\(2, 1, 1\)"),
+        ((tensors, None, None, None, None, "nowhere.safetensors"), "nowhere"),
+    ):
+        with pytest.raises(InputError, match=words):
+            denoise(*arguments[:5], model=arguments[5] if len(arguments) > 5 else untrained)
+
+
+def test_refused_signals(untrained):
+    tensors, signals, b, v = scan()
+    for arguments, words in (
+        ((signals, None, None), "all three or none"),
+        ((None, b, v), "all three or none"),
+        ((signals[:5], b, v), "dwi, bvals, bvecs"),
+        ((signals[..., 0], b, v), "dwi, bvals, bvecs"),
+        ((signals, b[:-1], v), "dwi, bvals, bvecs"),
+        ((signals, b, v.T), "dwi, bvals, bvecs"),
+        ((signals, b, 2 * v), "unit vectors"),
+        ((signals, b / 1000, v), "bvals|bvecs"),
+        ((signals, b + 100, v), "bvals|bvecs"),
+    ):
+        with pytest.raises(InputError, match=words):
+            denoise(tensors, None, *arguments, untrained)
+    with pytest.raises(InputError, match=r"mm\^2/s"):  # um^2/ms beside s/mm^2
+        denoise(1e3 * tensors, None, signals, b, v, untrained)
+
+
+def test_weights_of_another_kind_or_version(tmp_path, untrained):
+    state = untrained.state_dict()
+    for name, kind, config in (("insar", "insar", SMALL), ("wider", "dti", {**SMALL, "width": 7}),
+                               ("poorer", "dti", {"width": 6})):  # fmt: skip
+        save_weights(tmp_path / f"{name}.safetensors", kind, state, config)
+        with pytest.raises(InputError, match=name):
+            DtiDenoiser.load(tmp_path / f"{name}.safetensors")
+
+
+def test_save_and_load(tmp_path, untrained):
+    untrained.save(tmp_path / "w.safetensors")
+    tensors = field(5, 5, 5)
+    result = denoise(tensors, model=untrained)
+    np.testing.assert_array_equal(denoise(tensors, model=tmp_path / "w.safetensors"), result)
+    np.testing.assert_array_equal(denoise(tensors, model=str(tmp_path / "w.safetensors")), result)
+    assert model_named(tmp_path / "w.safetensors").config == SMALL
+
+
+# structure -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [21, 40])
+@pytest.mark.parametrize("slab", [2, 16])
+def test_slabs_do_not_change_the_result(untrained, monkeypatch, depth, slab):
+    tensors = field(6, 5, depth)
+    monkeypatch.setattr(dti_model, "SLAB", 1000)
+    whole = denoise(tensors, model=untrained)
+    monkeypatch.setattr(dti_model, "SLAB", slab)
+    assert apart(denoise(tensors, model=untrained), whole) < 1e-5
+    # the test could tell: with slabs that overlap less the result is another
+    monkeypatch.setattr(untrained.net, "margin", 0)
+    assert apart(denoise(tensors, model=untrained), whole) > 1e-4
+
+
+def test_rotating_all_tensors_rotates_the_result(untrained):
+    tensors = field(6, 5, 4, dtype=np.float64)
+    q, _ = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))
+    turned = q @ tensors @ q.T
+    turned = 0.5 * (turned + turned.swapaxes(-1, -2))
+    assert apart(denoise(turned, model=untrained), q @ denoise(tensors, model=untrained) @ q.T) < 1e-4
+
+
+def test_determinants_lie_between_those_of_the_neighbours(untrained):
+    """No swelling: the logarithm of the determinant is a mean over the neighbourhood."""
+    tensors = field(6, 6, 6, dtype=np.float64)
+    before = np.linalg.slogdet(tensors)[1]
+    after = np.linalg.slogdet(denoise(tensors, model=untrained))[1]
+    assert after.min() > before.min() - 1e-5
+    assert after.max() < before.max() + 1e-5
+
+
+def test_a_constant_field_stays(untrained):
+    tensors = np.broadcast_to(field(1, 1, 1)[0, 0, 0], (6, 6, 6, 3, 3))
+    assert apart(denoise(tensors, model=untrained), tensors) < 1e-5
+
+
+# quality -------------------------------------------------------------------------------------------------------------
+
+
+@needs_weights
+@pytest.mark.parametrize("snr", [6.0, 12.0])
+def test_beats_the_tuned_gaussian(snr):
+    """On a phantom it never saw, whose best Gaussian is chosen with the truth at hand."""
+    bvals, bvecs = protocol(30)
+    drawn = pair(phantom(24, np.random.default_rng([5, 123])), bvals, bvecs, snr, torch.Generator().manual_seed(8))
+    noisy, true = clamped(drawn.noisy, drawn.mask), clamped(drawn.true, drawn.mask)
+
+    def error(tensors):
+        return float(distance_to_truth(tensors[drawn.mask], true[drawn.mask]).mean())
+
+    sigma = tune(log_euclidean_gaussian, [(noisy, true, drawn.mask)])
+    gaussian = error(log_euclidean_gaussian(noisy, drawn.mask, sigma))
+    assert gaussian < error(noisy)
+    level = drawn.sigma.nan_to_num()
+    ours = [error(filtered(noisy, drawn.mask, sigma, model_named("default"))) for sigma in (level, 0 * level)]
+    assert max(ours) < 0.95 * gaussian
+    assert error(denoise(noisy, drawn.mask)) == pytest.approx(ours[1], rel=1e-5)

@@ -1,0 +1,212 @@
+"""The denoiser of interferograms: what goes in and comes out, its symmetry, its tiles, and whether it denoises."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from manifoldnet.errors import InputError
+from manifoldnet.insar import baselines, simulate
+from manifoldnet.insar.metrics import wrapped_rmse
+from manifoldnet.insar.model import SHIPPED, InsarDenoiser, denoise, model_named
+from manifoldnet.insar.train import shipped_config
+from manifoldnet.training import load_weights, save_weights
+
+SMALL = {"channels": [4, 6, 4], "blocks": 1, "window": 5}
+
+
+def observed(size=96, looks=4.0, seed=0):
+    """True phase, interferogram and estimated coherence of a random scene."""
+    scene = simulate.scene(size, np.random.default_rng([seed, 99]))
+    phase, coherence = torch.from_numpy(scene.phase), torch.from_numpy(scene.coherence)
+    return phase, *simulate.observe(phase, coherence, looks, torch.Generator().manual_seed(seed))
+
+
+def arc(a, b):
+    """Largest distance on the circle."""
+    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    return np.abs(np.angle(np.exp(1j * difference))).max()
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    return InsarDenoiser(SMALL, torch.Generator().manual_seed(1)).eval()
+
+
+def test_shipped_weights_say_what_made_them():
+    assert load_weights(SHIPPED, "insar")[1] == shipped_config()
+
+
+# what goes in and comes out ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.complex128, torch.float32, torch.float64])
+def test_kind_and_dtype_are_kept(kind):
+    _, z, gamma = observed(40)
+    image = z.to(kind) if kind.is_complex else z.angle().to(kind)
+    result = denoise(image, gamma)
+    assert isinstance(result, torch.Tensor)
+    assert result.dtype == (torch.float64 if kind in (torch.complex128, torch.float64) else torch.float32)
+    assert not result.requires_grad
+    assert result.abs().max() <= torch.tensor(np.pi, dtype=result.dtype)
+    as_array = denoise(image.numpy(), gamma.numpy())
+    assert isinstance(as_array, np.ndarray)
+    np.testing.assert_array_equal(as_array, result.numpy())
+
+
+def test_any_array_will_do():
+    """Reversed, transposed, read-only and masked arrays, and those of other byte orders."""
+    image = observed(40)[1].angle().numpy()[:, :33].copy()
+    plain = denoise(image)
+    np.testing.assert_array_equal(denoise(image.astype(">f4")), plain)
+    np.testing.assert_array_equal(denoise(image[::-1].copy()[::-1]), plain)
+    np.testing.assert_array_equal(denoise(np.asfortranarray(image)), plain)
+    frozen = image.copy()
+    frozen.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(denoise(frozen), plain)
+    masked = np.ma.masked_array(image, mask=np.eye(40, 33, dtype=bool))
+    np.testing.assert_array_equal(np.isnan(denoise(masked)), masked.mask)
+
+
+def test_unwrapped_phase_gives_the_same(untrained):
+    _, z, _ = observed(40)
+    phase = z.angle().double()
+    turns = torch.randint(-3, 4, phase.shape, generator=torch.Generator().manual_seed(0))
+    assert arc(denoise(phase + 2 * np.pi * turns, model=untrained), denoise(phase, model=untrained)) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (3, 5), (2, 130), (33, 31)])
+def test_any_size(shape):
+    rng = np.random.default_rng(0)
+    result = denoise(rng.uniform(-3, 3, shape))
+    assert result.shape == shape
+    assert np.isfinite(result).all()
+
+
+def test_no_data():
+    """NaN, infinity and complex zero are no data, stay so, and change nothing by their value."""
+    _, z, gamma = observed(60)
+    z[5:20, 7:30] = 0
+    z[40, 3], z[41, 3] = torch.nan, torch.inf
+    result = denoise(z, gamma)
+    missing = (z == 0) | ~z.isfinite()
+    assert torch.equal(result.isnan(), missing)
+    other = z.angle()
+    other[missing] = torch.nan
+    assert torch.equal(denoise(other, gamma).nan_to_num(9), result.nan_to_num(9))
+
+
+def test_coherence_that_is_not_known_counts_as_zero():
+    _, z, gamma = observed(60)
+    unknown = gamma.clone()
+    unknown[20:40] = torch.nan
+    assert torch.equal(denoise(z, unknown), denoise(z, unknown.nan_to_num(0)))
+    assert torch.equal(denoise(z, torch.zeros_like(gamma)), denoise(z))
+    assert not torch.equal(denoise(z, gamma), denoise(z))
+
+
+def test_a_single_look_ignores_coherence():
+    _, z, gamma = observed(60, looks=1.0)
+    assert torch.equal(denoise(z, gamma, looks=1), denoise(z))
+    assert torch.equal(denoise(z, gamma, looks=2), denoise(z, gamma))
+
+
+def test_refusals(untrained):
+    image = np.zeros((8, 9), np.float32)
+    for arguments, words in (
+        ((image[0],), r"phase_or_complex.*\(9,\)"),
+        ((np.zeros((2, 8, 9)),), "phase_or_complex"),
+        ((np.zeros((8, 9), int),), "phase_or_complex.*int64"),
+        ((np.full((8, 9), np.nan),), "at least one pixel"),
+        ((np.zeros((8, 9), complex),), "at least one pixel"),
+        ((np.zeros((0, 9)),), "at least one pixel"),
+        ((image, image[:7]), r"coherence.*\(8, 9\).*\(7, 9\)"),
+        ((image, image + 255), "coherence.*255"),
+        ((image, image - 0.1), "coherence.*-0.1"),
+        ((image, image + 1j), "coherence.*complex"),
+        ((image, image, 0.5), "looks.*0.5"),
+        ((image, image, float("nan")), "looks"),
+        ((image, None, None, "nowhere.safetensors"), "nowhere"),
+        ((np.array([["a", "b"]]),), "phase_or_complex"),
+    ):
+        with pytest.raises(InputError, match=words):
+            denoise(*arguments)
+    denoise(image, image + 1 + 5e-5, model=untrained)  # full coherence with a rounding error
+
+
+def test_weights_of_another_kind_or_version(tmp_path, untrained):
+    state = untrained.state_dict()
+    for name, kind, config in (("dti", "dti", SMALL), ("wider", "insar", {**SMALL, "channels": [4, 4]}),
+                               ("poorer", "insar", {"channels": [4]})):  # fmt: skip
+        save_weights(tmp_path / f"{name}.safetensors", kind, state, config)
+        with pytest.raises(InputError, match=name):
+            InsarDenoiser.load(tmp_path / f"{name}.safetensors")
+
+
+def test_save_and_load(tmp_path, untrained):
+    path = tmp_path / "w.safetensors"
+    untrained.save(path)
+    _, z, gamma = observed(40)
+    result = denoise(z, gamma, model=untrained)
+    assert torch.equal(denoise(z, gamma, model=path), result)
+    assert torch.equal(denoise(z, gamma, model=str(path)), result)
+    assert model_named(path).config == SMALL
+    # a file that was written anew is read anew
+    other = InsarDenoiser(SMALL, torch.Generator().manual_seed(2))
+    other.save(path)
+    os.utime(path, (1, 1))
+    assert not torch.equal(denoise(z, gamma, model=path), result)
+
+
+# structure -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tile", [1, 64, 100])
+def test_tiles_do_not_change_the_result(untrained, tile):
+    _, z, gamma = observed(190)
+    if tile == 1:  # raised to the smallest that is possible; 100 blocks
+        z, gamma = z[:40, :40], gamma[:40, :40]
+    # an untrained output may be next to 0, where its angle is all rounding
+    for model, tolerance in ((untrained, 1e-3), ("default", 1e-5)):
+        assert arc(denoise(z, gamma, model=model, tile=tile), denoise(z, gamma, model=model)) < tolerance
+
+
+def test_margin_is_needed(untrained, monkeypatch):
+    """The test above could tell: with blocks that overlap less seams appear."""
+    _, z, _ = observed(190)
+    whole = denoise(z, model=untrained)
+    monkeypatch.setattr(untrained.net, "margin", untrained.net.factor)
+    assert arc(denoise(z, model=untrained, tile=64), whole) > 1e-2
+
+
+@pytest.mark.parametrize("angle", [0.5, 2.5, np.pi])
+def test_equivariance_to_a_global_phase(angle):
+    """The filter of a rotated interferogram is the rotated filter, to rounding."""
+    _, z, gamma = observed(96)
+    turned = denoise(z * np.exp(1j * angle), gamma)
+    assert arc(turned, denoise(z, gamma) + angle) < 1e-4
+
+
+# quality -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("looks", "margin"), [(1.0, 0.85), (4.0, 0.75)])
+def test_beats_boxcar(looks, margin):
+    """On each of three scenes it never saw, and by a margin on average; a plain mean is what there is without it."""
+    ratios = []
+    for seed in range(3):
+        phase, z, gamma = observed(160, looks, seed)
+        ours = wrapped_rmse(denoise(z, gamma, looks), phase)
+        ratios.append(ours / wrapped_rmse(baselines.boxcar(z, 5).angle(), phase))
+        assert ours < 0.7 * wrapped_rmse(z.angle(), phase)
+    assert max(ratios) < 0.95
+    assert np.mean(ratios) < margin
+
+
+def test_constant_phase_stays():
+    z = torch.polar(torch.full((80, 80), 3.0), torch.full((80, 80), 1.25))
+    assert arc(denoise(z, torch.ones(80, 80))[20:-20, 20:-20], 1.25) < 0.02
