@@ -139,7 +139,11 @@ def _rows(title: str, test: Sequence[Pair], tuning: Sequence[Pair], model: DtiDe
     for label, volumes_out in outputs.items():
         figures = scores(torch.cat([x[p.mask] for x, p in zip(volumes_out, test, strict=True)]), noisy, true)
         row: Row = {"data": title, "method": label, "d2": figures["d2"], "median d2": figures["d2_median"]}
-        row |= {"dSNR dB": round(figures["delta_snr"], 4) + 0.0, "FA error": figures["fa_error"], "FA bias": figures["fa_bias"]}
+        row |= {
+            "dSNR dB": round(figures["delta_snr"], 4) + 0.0,
+            "FA error": figures["fa_error"],
+            "FA bias": figures["fa_bias"],
+        }
         row |= {"MD error": figures["md_error"], "direction error": figures["direction_error"]}
         row["not SPD %"] = 100 * figures["not_spd"] if math.isfinite(figures["not_spd"]) else math.nan
         rows.append(row)

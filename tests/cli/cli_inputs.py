@@ -1,11 +1,21 @@
-"""Small inputs for the command line, and its weights."""
+"""Small inputs for the command line, and the register of the bad ones."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 1.9, 0.3, -20], [0, -0.3, 2.1, 5], [0, 0, 0, 1]])
+
+
+CASES: dict[str, Callable[[Path, dict[str, Path]], list[object]]] = {}
+
+
+def case(function):
+    """Register the builder of a case: (folder, weights) -> arguments, with input files made in the folder."""
+    CASES[function.__name__.replace("_", " ")] = function
+    return function
 
 
 def recording(seed: int, n: int = 120) -> np.ndarray:

@@ -86,6 +86,14 @@ def test_reflections_and_noise_are_refused():
     assert "skew" in reason
 
 
+def test_the_exponential_map_takes_no_notice_of_parts_that_are_not_tangent():
+    x = some(seed=12)
+    noise = torch.randn(8, 3, 3, dtype=F64, generator=torch.Generator().manual_seed(13))
+    y = SO3().expmap(x, noise)
+    assert (y.mT @ y - torch.eye(3, dtype=F64)).abs().max() < 1e-14
+    assert (y - SO3().expmap(x, SO3().proju(x, noise))).abs().max() < 1e-14
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -95,7 +103,7 @@ def test_reflections_and_noise_are_refused():
     ids=["momentum", "adam"],
 )
 def test_a_thousand_float32_steps_stay_orthogonal(make):
-    """A naive x exp(x'u) without re-projection ends 0.69 away from the group, or at NaN."""
+    """x exp(x'u) without re-projection ends 0.69 away from the group, without the Newton step 2e-6 away."""
     targets = some(1000, seed=10, dtype=torch.float32)
     parameter = geoopt.ManifoldParameter(some(1, seed=11, dtype=torch.float32)[0], manifold=SO3())
     optimiser = make([parameter])
@@ -104,4 +112,4 @@ def test_a_thousand_float32_steps_stay_orthogonal(make):
         SO3().dist2(parameter, target).backward()
         optimiser.step()
     r = parameter.detach().double()
-    assert (r.mT @ r - torch.eye(3, dtype=F64)).norm() < 1e-5
+    assert (r.mT @ r - torch.eye(3, dtype=F64)).norm() < 1e-6
