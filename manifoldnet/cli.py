@@ -76,10 +76,10 @@ def denoise_insar(
 ) -> None:
     """Filter the phase of an interferogram; georeferencing, amplitude and missing pixels are kept."""
     from manifoldnet.insar import io
-    from manifoldnet.insar.model import denoise, model_named
+    from manifoldnet.insar.model import InsarDenoiser, denoise
 
     start = time.perf_counter()
-    model = model_named("default" if weights is None else weights)
+    model = InsarDenoiser.named("default" if weights is None else weights)
     image = io.read(source, coherence, width=width)
     kind = image.stored.kind
     _check_target(target, (".tif", ".tiff") if kind == ".tif" else (kind,))
@@ -106,11 +106,11 @@ def denoise_dti(
     import torch
 
     from manifoldnet.dti import io
-    from manifoldnet.dti.model import filtered, model_named
+    from manifoldnet.dti.model import DtiDenoiser, filtered
 
     start = time.perf_counter()
     _check_target(target, (".nii", ".nii.gz"))
-    model = model_named("default" if weights is None else weights)
+    model = DtiDenoiser.named("default" if weights is None else weights)
     volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair)
     tensors, inside = torch.from_numpy(volume.tensors), torch.from_numpy(volume.mask)
     sigma = torch.zeros(inside.shape) if volume.sigma is None else torch.from_numpy(volume.sigma).nan_to_num()
@@ -118,16 +118,18 @@ def denoise_dti(
     io.write(target, result, volume)
     voxels = f"{int(volume.mask.sum())} of {' x '.join(map(str, volume.mask.shape))} voxels"
     repaired = f", {volume.floored} tensors had eigenvalues raised" if volume.floored else ""
-    spent = f"{time.perf_counter() - start:.1f} s, peak memory {_peak_memory():.2f} GB"
+    spent = f"{time.perf_counter() - start:.1f} s{_peak_memory()}"
     console.print(f"{target}: {voxels}{repaired}, {spent}")
 
 
-def _peak_memory() -> float:
-    """Largest resident size of this process so far, in GB."""
-    import resource
-
+def _peak_memory() -> str:
+    """Largest resident size of this process so far, in words; nothing on systems that do not tell it."""
+    try:
+        import resource
+    except ImportError:
+        return ""
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return f", peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
 
 
 @app.command()

@@ -18,8 +18,7 @@ from manifoldnet.dti import io as dti_io
 from manifoldnet.dti import plot as dti_plot
 from manifoldnet.dti.baselines import log_euclidean_gaussian, tune
 from manifoldnet.dti.metrics import distance_to_truth
-from manifoldnet.dti.model import filtered
-from manifoldnet.dti.model import model_named as dti_model
+from manifoldnet.dti.model import DtiDenoiser, filtered
 from manifoldnet.errors import InputError
 from manifoldnet.insar import baselines, simulate
 from manifoldnet.insar import plot as insar_plot
@@ -71,7 +70,7 @@ def _dti(out: Path) -> list[Row]:
     pair = dti_evaluate.scan_pair(SCAN, None, DIRECTIONS)
     inside = pair.mask
     noisy, reference = (dti_evaluate.clamped(x, inside) for x in (pair.noisy, pair.true))
-    result = filtered(noisy, inside, pair.sigma.nan_to_num(), dti_model("default"))
+    result = filtered(noisy, inside, pair.sigma.nan_to_num(), DtiDenoiser.named("default"))
     sigma = tune(log_euclidean_gaussian, [(noisy, reference, inside)])
     smoothed = log_euclidean_gaussian(noisy, inside, sigma)
     image = nib.Nifti1Image(np.zeros(inside.shape, np.float32), load_diffusion(SCAN).affine)

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import manifoldnet.activity.train
-import manifoldnet.dti.model
-import manifoldnet.insar.model
 from manifoldnet import demo
+from manifoldnet.activity import train as activity_train
 from manifoldnet.data import cached, load_diffusion
+from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.errors import InputError
+from manifoldnet.insar.model import InsarDenoiser
 
-SHIPPED = [job.SHIPPED for job in (manifoldnet.insar.model, manifoldnet.dti.model, manifoldnet.activity.train)]
+SHIPPED = [InsarDenoiser.shipped, DtiDenoiser.shipped, activity_train.SHIPPED]
 pytestmark = pytest.mark.skipif(not all(path.is_file() for path in SHIPPED), reason="no shipped weights")
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -29,7 +29,7 @@ def made(tmp_path_factory, recordings):
     folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
     with pytest.MonkeyPatch.context() as patch:
         if not recordings:
-            patch.setattr(manifoldnet.activity.train, "load_watch", absent)
+            patch.setattr(activity_train, "load_watch", absent)
         rows = demo.run(folder, Console())
     return folder, rows
 
@@ -78,7 +78,7 @@ def loops(phase):
 
 def test_without_the_recordings(tmp_path, monkeypatch):
     """The third job is left out, and the table says why."""
-    monkeypatch.setattr(manifoldnet.activity.train, "load_watch", absent)
+    monkeypatch.setattr(activity_train, "load_watch", absent)
     (row,) = demo._activity(tmp_path)
     assert np.isnan(row["manifoldnet"])
     assert row["which is"] == "skipped: watch: no network"

@@ -16,7 +16,7 @@ from manifoldnet.dti.examples import protocol
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded, scores
-from manifoldnet.dti.model import DtiDenoiser, filtered, model_named
+from manifoldnet.dti.model import DtiDenoiser, filtered
 from manifoldnet.dti.scan import foreground
 from manifoldnet.dti.simulate import Pair, pair, phantom
 from manifoldnet.errors import InputError
@@ -44,7 +44,7 @@ def evaluate_phantoms(
     rows: list[Row] = []
     for snr in snrs:
         test, tuning = (_phantom_pairs(n, size, snr, seed, stream) for n, stream in ((count, TEST), (2, TUNING)))
-        rows += _rows(f"phantom, SNR {snr:g}", test, tuning, model_named(model))
+        rows += _rows(f"phantom, SNR {snr:g}", test, tuning, DtiDenoiser.named(model))
     return rows
 
 
@@ -60,7 +60,7 @@ def evaluate_scan(name: str, model: str | Path | DtiDenoiser = "default", direct
     else:
         test = [scan_pair(name, HELD_OUT_SLICES.get(name), directions)]
     tuning = [scan_pair(name, (0, 40), directions)] if name in HELD_OUT_SLICES else test
-    return _rows(f"{name}, {directions} directions", test, tuning, model_named(model))
+    return _rows(f"{name}, {directions} directions", test, tuning, DtiDenoiser.named(model))
 
 
 def _phantom_pairs(count: int, size: int, snr: float, seed: int, stream: int) -> list[Pair]:

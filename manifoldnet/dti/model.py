@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from manifoldnet.arrays import as_tensor
 from manifoldnet.dti.fit import residual_sigma
@@ -17,16 +16,15 @@ from manifoldnet.dti.gradients import check_fittable, tensor_model_holds
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_expm, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
-from manifoldnet.training import load_weights, save_weights
+from manifoldnet.training import SavedModel
 
-SHIPPED = Path(__file__).parent / "weights" / "default.safetensors"
 SLAB = 16
 EIGENVALUES = (1 / 16, 5.0)
 SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
 
 
-class DtiDenoiser(nn.Module):
+class DtiDenoiser(SavedModel):
     """An :class:`SPDAutoencoder` of matrix logarithms.
 
     Args:
@@ -35,46 +33,16 @@ class DtiDenoiser(nn.Module):
         generator: source of the initial parameters.
     """
 
+    kind = "dti"
+    shipped = Path(__file__).parent / "weights" / "default.safetensors"
+
     def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.net = SPDAutoencoder(config["width"], config["embedding"], config["radius2"], generator)
 
     def forward(self, logs: Tensor, mask: Tensor, sigma: Tensor) -> Tensor:
         """As :meth:`SPDAutoencoder.forward`."""
         return self.net(logs, mask, sigma)
-
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration."""
-        save_weights(path, "dti", self.state_dict(), self.config)
-
-    @classmethod
-    def load(cls, path: str | Path) -> DtiDenoiser:
-        """The model of a file of :meth:`save`.
-
-        Raises:
-            InputError: if the file is missing, unreadable, of another kind or of a model that is built otherwise.
-        """
-        state, config = load_weights(path, "dti")
-        try:
-            model = cls(config)
-            model.load_state_dict(state)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(f"{path}: its weights do not fit the model, another version may have made it") from error
-        return model.eval()
-
-
-@lru_cache(maxsize=4)
-def _loaded(path: Path, modified: float) -> DtiDenoiser:
-    return DtiDenoiser.load(path)
-
-
-def model_named(model: str | Path | DtiDenoiser) -> DtiDenoiser:
-    """The shipped model for "default", the model in a file for a path, a model itself otherwise."""
-    if isinstance(model, DtiDenoiser):
-        return model
-    path = SHIPPED if model == "default" else Path(model)
-    return _loaded(path, path.stat().st_mtime if path.is_file() else 0.0)
 
 
 def denoise(
@@ -119,7 +87,7 @@ def denoise(
         if any(part is None for part in parts):
             raise InputError("dwi, bvals, bvecs: wanted all three or none of them")
         sigma[inside] = _noise_level(given, inside, as_tensor("dwi", dwi), bvals, bvecs)
-    result = filtered(given, inside, sigma, model_named(model))
+    result = filtered(given, inside, sigma, DtiDenoiser.named(model))
     return result if isinstance(tensors, Tensor) else result.numpy()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manifoldnet.insar import baselines
 from manifoldnet.insar.metrics import delta_snr, residues, rmse_by_coherence, wrapped_rmse
-from manifoldnet.insar.model import InsarDenoiser, denoise, model_named
+from manifoldnet.insar.model import InsarDenoiser, denoise
 from manifoldnet.insar.simulate import observe
 from manifoldnet.insar.train import scenes
 
@@ -41,7 +41,7 @@ def evaluate(
         model: as in :func:`denoise`.
         seed: of scenes and noise; the training seed is fine, its stream is another.
     """
-    network = model_named(model)
+    network = InsarDenoiser.named(model)
     rows: list[Row] = []
     for number in looks:
         sigma = _tuned(baselines.gaussian, SIGMAS, size, number, seed)

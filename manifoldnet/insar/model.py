@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,14 +14,13 @@ from manifoldnet.arrays import as_tensor
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import wrap_angle
 from manifoldnet.nn import CircleAutoencoder
-from manifoldnet.training import load_weights, save_weights
+from manifoldnet.training import SavedModel
 
-SHIPPED = Path(__file__).parent / "weights" / "default.safetensors"
 TILE = 512
 Image = TypeVar("Image", np.ndarray, Tensor)
 
 
-class InsarDenoiser(nn.Module):
+class InsarDenoiser(SavedModel):
     """A :class:`CircleAutoencoder` of unit phasors and of the same phasors weighted by the coherence.
 
     Args:
@@ -31,9 +29,11 @@ class InsarDenoiser(nn.Module):
         generator: source of the initial parameters.
     """
 
+    kind = "insar"
+    shipped = Path(__file__).parent / "weights" / "default.safetensors"
+
     def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.net = CircleAutoencoder(
             2, tuple(config["channels"]), config["blocks"], config["window"], generator=generator
         )
@@ -50,38 +50,6 @@ class InsarDenoiser(nn.Module):
         stacked = torch.stack([phasor, coherence * phasor], -3)
         out = self.net(stacked.reshape(-1, *stacked.shape[-3:]))
         return out.reshape(phasor.shape)
-
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration."""
-        save_weights(path, "insar", self.state_dict(), self.config)
-
-    @classmethod
-    def load(cls, path: str | Path) -> InsarDenoiser:
-        """The model of a file of :meth:`save`.
-
-        Raises:
-            InputError: if the file is missing, unreadable, of another kind or of a model that is built otherwise.
-        """
-        state, config = load_weights(path, "insar")
-        try:
-            model = cls(config)
-            model.load_state_dict(state)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(f"{path}: its weights do not fit the model, another version may have made it") from error
-        return model.eval()
-
-
-@lru_cache(maxsize=4)
-def _loaded(path: Path, modified: float) -> InsarDenoiser:
-    return InsarDenoiser.load(path)
-
-
-def model_named(model: str | Path | InsarDenoiser) -> InsarDenoiser:
-    """The shipped model for "default", the model in a file for a path, a model itself otherwise."""
-    if isinstance(model, InsarDenoiser):
-        return model
-    path = SHIPPED if model == "default" else Path(model)
-    return _loaded(path, path.stat().st_mtime if path.is_file() else 0.0)
 
 
 def denoise(
@@ -120,7 +88,7 @@ def denoise(
     valid = given.isfinite() & (given != 0) if given.is_complex() else given.isfinite()
     if not bool(valid.any()):
         raise InputError("phase_or_complex: wanted at least one pixel with data, all are NaN or no data")
-    network = model_named(model).to(given.device)
+    network = InsarDenoiser.named(model).to(given.device)
     clean = torch.where(valid, phase, 0.0).float()
     phasor = torch.polar(valid.float(), clean)
     known = torch.zeros_like(clean)

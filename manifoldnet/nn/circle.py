@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from manifoldnet.manifolds import Circle
 from manifoldnet.nn.initial import seeded
@@ -66,7 +67,7 @@ class CircleBlock(nn.Module):
         super().__init__()
         # small steps: a stack of blocks starts near the identity
         self.conv = CircleConv2d(channels, channels, 3, generator, gain=0.3)
-        self.gate = nn.Conv2d(channels + 1, channels, 3, padding=1)
+        self.gate = skip_init(nn.Conv2d, channels + 1, channels, 3, padding=1)
         seeded(self.gate, 1.0, generator)
 
     def forward(self, z: Complex[Tensor, "b c h w"]) -> Complex[Tensor, "b c h w"]:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from manifoldnet.linalg import safe_norm, sym_from_vector
 from manifoldnet.manifolds import SPD
@@ -115,12 +116,12 @@ class SPDAutoencoder(nn.Module):
         super().__init__()
         self.offsets = neighbourhood(radius2)
         self.embedding = embedding
-        self.first = nn.Conv3d(INVARIANTS, width, 3, padding=1)
-        self.encode = nn.Conv3d(width, width, 3, padding=1)
-        self.deep = nn.Conv3d(width, 2 * width, 3, padding=1)
-        self.deeper = nn.Conv3d(2 * width, 2 * width, 3, padding=1)
-        self.decode = nn.Conv3d(3 * width, width, 3, padding=1)
-        self.head = nn.Conv3d(width, len(self.offsets) + 3 + embedding, 1)
+        self.first = skip_init(nn.Conv3d, INVARIANTS, width, 3, padding=1)
+        self.encode = skip_init(nn.Conv3d, width, width, 3, padding=1)
+        self.deep = skip_init(nn.Conv3d, width, 2 * width, 3, padding=1)
+        self.deeper = skip_init(nn.Conv3d, 2 * width, 2 * width, 3, padding=1)
+        self.decode = skip_init(nn.Conv3d, 3 * width, width, 3, padding=1)
+        self.head = skip_init(nn.Conv3d, width, len(self.offsets) + 3 + embedding, 1)
         metric = SPD("affine-invariant", n=embedding)
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
         for layer in (self.first, self.encode, self.deep, self.deeper, self.decode):

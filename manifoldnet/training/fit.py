@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import geoopt
@@ -72,8 +73,8 @@ def fit(
             optimizer.step()
             schedule.step()
             losses.append(float(value.detach()))
-            if losses[-1] != losses[-1]:
-                raise InputError(f"loss: is NaN after {len(losses)} steps; wanted finite, try a smaller lr")
+            if not math.isfinite(losses[-1]):
+                raise InputError(f"loss: is not finite after {len(losses)} steps; wanted finite, try a smaller lr")
             recent = losses[-50:]
             bar.update(task, advance=1, loss=f"{sum(recent) / len(recent):.4f}")
     if len(losses) < steps:

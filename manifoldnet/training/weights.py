@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from manifoldnet.errors import InputError
@@ -17,9 +17,10 @@ from manifoldnet.files import existing, written_whole
 def save_weights(path: str | Path, kind: str, state: dict[str, Tensor], config: dict[str, Any]) -> None:
     """Write a state dict with the model's ``kind`` ("insar", ...) and its configuration as metadata."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    metadata = {"manifoldnet": kind, "config": json.dumps(config, sort_keys=True)}
+    # one key, because safetensors writes several in a random order, and equal weights should be equal files
+    metadata = {"manifoldnet": json.dumps({"kind": kind, "config": config}, sort_keys=True)}
     with written_whole(path) as scratch:
-        save_file(tensors, scratch, metadata=metadata)
+        scratch.write_bytes(save(tensors, metadata=metadata))
 
 
 def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -35,8 +36,15 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file of weights ({error})") from error
-    if metadata.get("manifoldnet") != kind:
-        raise InputError(
-            f"{path}: wanted weights of a manifoldnet {kind!r} model, got {metadata.get('manifoldnet', 'none')!r}"
-        )
-    return state, json.loads(metadata["config"])
+    about = _read(metadata.get("manifoldnet", ""))
+    if about["kind"] != kind:
+        raise InputError(f"{path}: wanted weights of a manifoldnet {kind!r} model, got {about['kind']!r}")
+    return state, about["config"]
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+        return {"kind": str(about["kind"]), "config": dict(about["config"])}
+    except (ValueError, TypeError, KeyError):
+        return {"kind": "none", "config": {}}

@@ -11,7 +11,7 @@ from dipy.data import get_fnames
 from dipy.reconst.dti import fractional_anisotropy, mean_diffusivity
 from rasterio.transform import Affine
 
-from manifoldnet.dti.model import SHIPPED as DTI_WEIGHTS
+from manifoldnet.dti.model import DtiDenoiser
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "insar"
 
@@ -169,7 +169,7 @@ def full(components, order):
 
 @pytest.mark.parametrize("shipped", [False, True])
 def test_scan(cli, weights, tmp_path, shipped):
-    if shipped and not DTI_WEIGHTS.is_file():
+    if shipped and not DtiDenoiser.shipped.is_file():
         pytest.skip("no shipped weights")
     source, bvals, bvecs = get_fnames(name="small_64D")
     image = nib.load(source)

@@ -10,7 +10,7 @@ from manifoldnet.data import load_diffusion
 from manifoldnet.dti import evaluate
 from manifoldnet.dti.baselines import log_euclidean_gaussian
 from manifoldnet.dti.metrics import distance_to_truth, fa
-from manifoldnet.dti.model import SHIPPED, DtiDenoiser
+from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.errors import InputError
 
 SEED = 4
@@ -115,7 +115,7 @@ def test_clamped():
     assert out[1].isnan().all()
 
 
-@pytest.mark.skipif(not SHIPPED.is_file(), reason="no shipped weights")
+@pytest.mark.skipif(not DtiDenoiser.shipped.is_file(), reason="no shipped weights")
 def test_shipped_weights_lead_the_table():
     """In squared distance, before both filters, which were tuned on phantoms of the same kind."""
     rows = evaluate.evaluate_phantoms(1, 24, (8.0,))

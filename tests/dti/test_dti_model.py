@@ -11,14 +11,14 @@ from manifoldnet.dti.baselines import log_euclidean_gaussian, tune
 from manifoldnet.dti.evaluate import clamped
 from manifoldnet.dti.examples import protocol
 from manifoldnet.dti.metrics import distance_to_truth
-from manifoldnet.dti.model import SHIPPED, DtiDenoiser, denoise, filtered, model_named
+from manifoldnet.dti.model import DtiDenoiser, denoise, filtered
 from manifoldnet.dti.simulate import pair, phantom
 from manifoldnet.dti.train import shipped_config
 from manifoldnet.errors import InputError
 from manifoldnet.training import load_weights, save_weights
 
 SMALL = {"width": 6, "embedding": 3, "radius2": 2}
-needs_weights = pytest.mark.skipif(not SHIPPED.is_file(), reason="no shipped weights")
+needs_weights = pytest.mark.skipif(not DtiDenoiser.shipped.is_file(), reason="no shipped weights")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def apart(a, b):
 
 @needs_weights
 def test_shipped_weights_say_what_made_them():
-    assert load_weights(SHIPPED, "dti")[1] == shipped_config()
+    assert load_weights(DtiDenoiser.shipped, "dti")[1] == shipped_config()
 
 
 # what goes in and comes out ------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_save_and_load(tmp_path, untrained):
     result = denoise(tensors, model=untrained)
     np.testing.assert_array_equal(denoise(tensors, model=tmp_path / "w.safetensors"), result)
     np.testing.assert_array_equal(denoise(tensors, model=str(tmp_path / "w.safetensors")), result)
-    assert model_named(tmp_path / "w.safetensors").config == SMALL
+    assert DtiDenoiser.named(tmp_path / "w.safetensors").config == SMALL
 
 
 # structure -----------------------------------------------------------------------------------------------------------
@@ -229,6 +229,6 @@ def test_beats_the_tuned_gaussian(snr):
     gaussian = error(log_euclidean_gaussian(noisy, drawn.mask, sigma))
     assert gaussian < error(noisy)
     level = drawn.sigma.nan_to_num()
-    ours = [error(filtered(noisy, drawn.mask, sigma, model_named("default"))) for sigma in (level, 0 * level)]
+    ours = [error(filtered(noisy, drawn.mask, sigma, DtiDenoiser.named("default"))) for sigma in (level, 0 * level)]
     assert max(ours) < 0.95 * gaussian
     assert error(denoise(noisy, drawn.mask)) == pytest.approx(ours[1], rel=1e-5)

@@ -10,7 +10,7 @@ import torch
 from manifoldnet.errors import InputError
 from manifoldnet.insar import baselines, simulate
 from manifoldnet.insar.metrics import wrapped_rmse
-from manifoldnet.insar.model import SHIPPED, InsarDenoiser, denoise, model_named
+from manifoldnet.insar.model import InsarDenoiser, denoise
 from manifoldnet.insar.train import shipped_config
 from manifoldnet.training import load_weights, save_weights
 
@@ -36,7 +36,7 @@ def untrained():
 
 
 def test_shipped_weights_say_what_made_them():
-    assert load_weights(SHIPPED, "insar")[1] == shipped_config()
+    assert load_weights(InsarDenoiser.shipped, "insar")[1] == shipped_config()
 
 
 # what goes in and comes out ------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_save_and_load(tmp_path, untrained):
     result = denoise(z, gamma, model=untrained)
     assert torch.equal(denoise(z, gamma, model=path), result)
     assert torch.equal(denoise(z, gamma, model=str(path)), result)
-    assert model_named(path).config == SMALL
+    assert InsarDenoiser.named(path).config == SMALL
     # a file that was written anew is read anew
     other = InsarDenoiser(SMALL, torch.Generator().manual_seed(2))
     other.save(path)
