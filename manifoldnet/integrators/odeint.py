@@ -57,6 +57,10 @@ def odeint(
     t = t.to(device=y0.device, dtype=torch.promote_types(t.dtype, y0.dtype))
     times = t.tolist()
     increments = [b - a for a, b in itertools.pairwise(times)]
+    if not times:
+        raise ValueError("t: wanted at least one time, got none")
+    if not y0.is_floating_point():
+        raise ValueError(f"y0: wanted real numbers, got {y0.dtype}")
     if not (all(d > 0 for d in increments) or all(d < 0 for d in increments)):
         raise ValueError(f"t: wanted strictly increasing or strictly decreasing times, got {times}")
     counts = _counts(increments, step_size, steps)
@@ -94,7 +98,7 @@ def _counts(increments: list[float], step_size: float | None, steps: int | None)
     if step_size is not None and steps is not None:
         raise ValueError(f"step_size, steps: wanted one of the two, got {step_size} and {steps}")
     if step_size is not None:
-        if step_size <= 0:
+        if not step_size > 0:
             raise ValueError(f"step_size: wanted a positive length, got {step_size}")
         return [max(1, math.ceil(abs(d) / step_size - 1e-9)) for d in increments]
     if steps is not None and steps < 1:

@@ -68,13 +68,13 @@ def fit(
         for batch, _ in zip(data, range(steps), strict=False):
             optimizer.zero_grad()
             value = loss(model, *(part.to(accelerator.device) for part in batch))
+            losses.append(float(value.detach()))
+            if not math.isfinite(losses[-1]):
+                raise InputError(f"loss: is not finite at step {len(losses)}; wanted finite, try a smaller lr")
             accelerator.backward(value)
             accelerator.clip_grad_norm_(model.parameters(), clip)
             optimizer.step()
             schedule.step()
-            losses.append(float(value.detach()))
-            if not math.isfinite(losses[-1]):
-                raise InputError(f"loss: is not finite after {len(losses)} steps; wanted finite, try a smaller lr")
             recent = losses[-50:]
             bar.update(task, advance=1, loss=f"{sum(recent) / len(recent):.4f}")
     if len(losses) < steps:

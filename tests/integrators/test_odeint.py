@@ -197,6 +197,8 @@ BAD = {
     "turning times": ({"t": times(0, 1, 0.5)}, "t: "),
     "nan times": ({"t": times(0, math.nan)}, "t: "),
     "both": ({"steps": 2, "step_size": 0.1}, "step_size, steps: "),
+    "no times": ({"t": times()}, "t: .*none"),
+    "length that is no number": ({"step_size": math.nan}, "step_size: .*got nan"),
     "no steps": ({"steps": 0}, "steps: .*got 0"),
     "no length": ({"step_size": 0.0}, "step_size: .*got 0"),
     "backward length": ({"step_size": -0.1}, "step_size: .*-0.1"),
