@@ -44,7 +44,7 @@ class Space(geoopt.manifolds.Manifold):
         """The action of a Lie group on this space by which Lie-group integrators move."""
 
     def lift(self, y: Tensor, tangent: Tensor) -> Tensor:
-        """The horizontal lift: a generator v, in coordinates of ``action.group``, with action.tangent(v, y) = tangent."""
+        """The horizontal lift: a generator v of ``action.group`` with action.tangent(v, y) = tangent."""
         return self.action.lift(y, tangent)
 
     def _sum(self, x: Tensor, keepdim: bool) -> Tensor:
