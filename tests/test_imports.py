@@ -111,3 +111,9 @@ import manifoldnet, manifoldnet.training, manifoldnet.cli
 assert state() == before, (before, state())
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_public_names_of_the_applications_come_with_the_package():
+    assert callable(manifoldnet.insar.denoise)
+    assert callable(manifoldnet.dti.denoise)
+    assert manifoldnet.activity.ActivityClassifier(kind="imu", rate=50.0).get_params()["rate"] == 50.0

@@ -12,9 +12,9 @@ from manifoldnet.manifolds import SO3, SPD, Circle, Euclidean, Power, Product, S
 
 
 class Features(ABC):
-    """phi: space -> R^size."""
+    """phi: space -> R^size; the size is None where only a point tells it."""
 
-    size: int
+    size: int | None
 
     @abstractmethod
     def value(self, y: Tensor) -> Tensor:
@@ -29,8 +29,8 @@ class _Coordinates(Features):
     """The point itself, on R^d."""
 
     def __init__(self, space: Euclidean) -> None:
-        if space.ndim != 1 or space.dim is None:
-            raise ValueError("space: wanted Euclidean(1, shape=(d,)) with a known d")
+        if space.ndim != 1:
+            raise ValueError(f"space: wanted Euclidean(ndim=1), got ndim={space.ndim}")
         self.size = space.dim
 
     def value(self, y: Tensor) -> Tensor:
@@ -68,8 +68,6 @@ class _Logarithm(Features):
     """Orthonormal coordinates of the matrix logarithm."""
 
     def __init__(self, space: SPD) -> None:
-        if space.dim is None:
-            raise ValueError("space: wanted SPD(metric, n=...) with a known n")
         self.size = space.dim
         self.flat = space.metric == "log-euclidean"
 
@@ -89,7 +87,7 @@ class _Blocks(Features):
     def __init__(self, space: Product) -> None:
         self.space = space
         self.parts = [features_of(factor) for factor in space.spaces]
-        self.sizes = [part.size for part in self.parts]
+        self.sizes = [part.size for part in self.parts if part.size is not None]  # a Product knows its shapes
         self.size = sum(self.sizes)
 
     def value(self, y: Tensor) -> Tensor:
@@ -107,7 +105,7 @@ class _Copies(Features):
     def __init__(self, space: Power) -> None:
         self.one = features_of(space.space)
         self.n = space.n
-        self.size = space.n * self.one.size
+        self.size = None if self.one.size is None else space.n * self.one.size
 
     def value(self, y: Tensor) -> Tensor:
         return self.one.value(y).flatten(-2)
@@ -120,7 +118,7 @@ def features_of(space: Space) -> Features:
     """The default features of a space: coordinates, (cos, sin), matrix entries, log-coordinates, or their products.
 
     Raises:
-        ValueError: for a space without default features or of unknown size.
+        ValueError: for a space without default features.
     """
     if isinstance(space, Euclidean):
         return _Coordinates(space)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from manifoldnet.fields.activations import activation_named
 from manifoldnet.fields.features import features_of
@@ -19,7 +20,8 @@ class ManifoldGradientFlow(nn.Module):
     is non-expansive. On compact manifolds no such claim is possible: a geodesically convex V is constant there.
 
     Args:
-        space: a space whose size is known (``SPD(metric, n=3)``, ``Euclidean(1, shape=(d,))``).
+        space: where y lives. If its size is not known (``SPD()`` for any n) the first points that the field sees
+            decide it, and A has no values until then.
         features: number of rows of A.
         activation: a name in ``ACTIVATIONS``.
         generator: source of the initial A and b.
@@ -42,17 +44,30 @@ class ManifoldGradientFlow(nn.Module):
         self.space = space
         self.activation = activation_named(activation)
         self.features = features_of(space)
-        size = self.features.size
-        self.A = nn.Parameter(torch.randn(features, size, generator=generator) / size**0.5)
         self.b = nn.Parameter(0.1 * torch.randn(features, generator=generator))
+        self.A: nn.Parameter = UninitializedParameter()  # type: ignore[assignment]  # it is one, the stubs forget
+        self._generator = generator
+        if self.features.size is not None:
+            self._initialise(self.features.size)
+
+    def _initialise(self, size: int) -> None:
+        assert isinstance(self.A, UninitializedParameter)
+        self.A.materialize((len(self.b), size))
+        with torch.no_grad():
+            self.A.normal_(0, size**-0.5, generator=self._generator)
+        self._generator = None
 
     def potential(self, t: Tensor, y: Tensor) -> Tensor:
         """V(y), shape of the batch; it does not depend on t."""
         return self.activation.gamma(self._preactivation(y)).sum(-1)
 
     def _preactivation(self, y: Tensor) -> Tensor:
-        return self.features.value(y) @ self.A.mT + self.b
+        phi = self.features.value(y)
+        if isinstance(self.A, UninitializedParameter):
+            self._initialise(phi.shape[-1])
+        return phi @ self.A.mT + self.b
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Generator of -grad V at y, in coordinates of the group that acts on the space."""
-        return -self.features.gradient(y, self.activation.sigma(self._preactivation(y)) @ self.A)
+        slopes = self.activation.sigma(self._preactivation(y))
+        return -self.features.gradient(y, slopes @ self.A)

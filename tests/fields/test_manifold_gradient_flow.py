@@ -107,11 +107,22 @@ def test_features_of_compound_spaces_are_those_of_their_parts():
     assert torch.allclose(value[:, 4:], sym_to_vector(sym_logm(matrices)), rtol=1e-12, atol=1e-12)
 
 
-def test_spaces_without_size_or_features_are_refused():
-    with pytest.raises(ValueError, match=r"space: .*known d"):
-        ManifoldGradientFlow(Euclidean(1))
-    with pytest.raises(ValueError, match=r"space: .*known n"):
-        ManifoldGradientFlow(SPD())
+@pytest.mark.parametrize("metric", ["affine-invariant", "log-euclidean"])
+def test_the_first_points_decide_a_size_that_the_space_does_not_know(metric):
+    known = ManifoldGradientFlow(SPD(metric, n=4), features=5, generator=rng(3)).double()
+    field = ManifoldGradientFlow(SPD(metric), features=5, generator=rng(3)).double()
+    y = SPD(metric).random(2, 4, 4, dtype=F64, generator=rng(4))
+    value = field.potential(ZERO, y)
+    assert field.A.shape == (5, 10)
+    # the late draw is in double, the early one was in single precision, so the numbers differ
+    known.load_state_dict(field.state_dict())
+    assert torch.equal(known.potential(ZERO, y), value)
+    assert torch.equal(known(ZERO, y), field(ZERO, y))
+    field(ZERO, y).sum().backward()
+    assert field.A.grad.abs().max() > 0
+
+
+def test_spaces_without_features_are_refused():
     with pytest.raises(ValueError, match="space: "):
         ManifoldGradientFlow(Euclidean(2, shape=(3, 4)))
     with pytest.raises(ValueError, match=r"features: .*0"):
