@@ -188,38 +188,17 @@ class Product(Space):
         return self._check_parts(lambda s, i: s._check_vector_on_tangent(points[i], vectors[i], atol=atol, rtol=rtol))
 
 
-class GroupProduct(LieGroup, Product):
+class GroupProduct(BlockGroup, LieGroup, Product):
     """Direct product of Lie groups."""
 
     spaces: tuple[LieGroup, ...]
 
-    @property
-    def _group(self) -> BlockGroup:
-        return BlockGroup(list(self.spaces), self.shapes, self.dims)
-
-    def exp(self, v: Tensor) -> Tensor:
-        return self._group.exp(v)
+    def __init__(self, spaces: Sequence[LieGroup]) -> None:
+        Product.__init__(self, spaces)
+        BlockGroup.__init__(self, self.spaces, self.shapes, self.dims)
 
     def log(self, x: Tensor) -> Tensor:
         return torch.cat([g.log(p) for g, p in zip(self.spaces, self.split(x), strict=True)], -1)
-
-    def compose(self, x: Tensor, y: Tensor) -> Tensor:
-        return self._group.compose(x, y)
-
-    def inverse(self, x: Tensor) -> Tensor:
-        return self._group.inverse(x)
-
-    def bracket(self, u: Tensor, v: Tensor) -> Tensor:
-        return self._group.bracket(u, v)
-
-    def Ad(self, x: Tensor, v: Tensor) -> Tensor:
-        return self._group.Ad(x, v)
-
-    def dexp(self, u: Tensor, v: Tensor) -> Tensor:
-        return self._group.dexp(u, v)
-
-    def _dexpinv(self, u: Tensor, v: Tensor) -> Tensor:
-        return self._group._dexpinv(u, v)
 
     def identity(
         self,
