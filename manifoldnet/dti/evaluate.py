@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifoldnet.data import load_diffusion
 from manifoldnet.dti.baselines import euclidean_gaussian, log_euclidean_gaussian, tune
-from manifoldnet.dti.examples import protocol
+from manifoldnet.dti.examples import protocol, scan_source
 from manifoldnet.dti.fit import residual_sigma, wls
-from manifoldnet.dti.gradients import is_b0, tensor_model_holds
+from manifoldnet.dti.gradients import is_b0
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded, scores
 from manifoldnet.dti.model import DtiDenoiser, filtered
-from manifoldnet.dti.scan import foreground
 from manifoldnet.dti.simulate import Pair, pair, phantom
 from manifoldnet.errors import InputError
 
@@ -78,14 +76,9 @@ def scan_pair(name: str, slices: tuple[int, int] | None, directions: int) -> Pai
     Raises:
         InputError: if there is no such scan, or it has too few volumes for two fits.
     """
-    scan = load_diffusion(name)
-    holds = tensor_model_holds(scan.bvals)
-    window = slice(*slices) if slices else slice(None)
-    signal = torch.from_numpy(scan.data[:, :, window][..., holds])
-    bvals, bvecs = (torch.tensor(g[holds], dtype=torch.float32) for g in (scan.bvals, scan.bvecs))
-    b0 = torch.from_numpy(is_b0(scan.bvals[holds]))
-    mask = torch.from_numpy(foreground(scan.data, scan.bvals) if scan.mask is None else scan.mask)[:, :, window]
-    mask = mask & (signal > 0).all(-1)
+    source = scan_source(name, slices)
+    bvals, bvecs, mask = source.bvals, source.bvecs, source.mask
+    b0 = torch.from_numpy(is_b0(bvals.numpy()))
     zero = torch.nonzero(b0)[:, 0]
     weighted, wanted = torch.nonzero(~b0)[:, 0], directions + SMALLEST_REFERENCE
     if len(weighted) < wanted:
@@ -95,7 +88,7 @@ def scan_pair(name: str, slices: tuple[int, int] | None, directions: int) -> Pai
     reference_zero = zero[1:] if len(zero) > 1 else zero
     fits = []
     for volumes in (torch.cat([zero[:1], chosen]), torch.cat([reference_zero, rest])):
-        measured = signal[mask][:, volumes]
+        measured = source.signals[mask][:, volumes]
         tensors = wls(measured, bvals[volumes], bvecs[volumes])
         fits.append((1e3 * tensors, residual_sigma(measured, bvals[volumes], bvecs[volumes], tensors)))
     (noisy, sigma), (reference, _) = fits

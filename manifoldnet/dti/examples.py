@@ -114,11 +114,11 @@ def phantom_sources(count: int, size: int, seed: int, stream: int) -> list[Phant
     return [PhantomSource(phantom(size, rng)) for _ in range(count)]
 
 
-def scan_source(name: str, slices: tuple[int, int]) -> ScanSource:
-    """Axial slices (first, last + 1) of a data set of ``manifoldnet data list``."""
+def scan_source(name: str, slices: tuple[int, int] | None) -> ScanSource:
+    """Axial slices (first, last + 1; all for None) of a data set of ``manifoldnet data list``."""
     scan = load_diffusion(name)
     holds = tensor_model_holds(scan.bvals)
-    window = slice(*slices)
+    window = slice(*slices) if slices else slice(None)
     signals = torch.from_numpy(np.ascontiguousarray(scan.data[:, :, window][..., holds]))
     bvals, bvecs = (torch.tensor(g[holds], dtype=torch.float32) for g in (scan.bvals, scan.bvecs))
     inside = foreground(scan.data, scan.bvals) if scan.mask is None else scan.mask
