@@ -1,14 +1,17 @@
 """Spaces in which features live, Lie groups among them, and the actions by which they move."""
 
 from manifoldnet.manifolds.actions import Action
-from manifoldnet.manifolds.base import Group, LieGroup, Space
+from manifoldnet.manifolds.base import Space
 from manifoldnet.manifolds.circle import Circle
 from manifoldnet.manifolds.euclidean import Euclidean
 from manifoldnet.manifolds.general_linear import GeneralLinear
+from manifoldnet.manifolds.group import Group, LieGroup
 from manifoldnet.manifolds.power import Power
 from manifoldnet.manifolds.product import Product
 from manifoldnet.manifolds.so3 import SO3
 from manifoldnet.manifolds.spd import SPD
+from manifoldnet.manifolds.spd_affine_invariant import AffineInvariantSPD
+from manifoldnet.manifolds.spd_log_euclidean import LogEuclideanSPD
 
 # one of every kind, with a known shape: the law tests run over all of them
 SPACES: dict[str, Space] = {
@@ -29,11 +32,13 @@ __all__ = [
     "SPACES",
     "SPD",
     "Action",
+    "AffineInvariantSPD",
     "Circle",
     "Euclidean",
     "GeneralLinear",
     "Group",
     "LieGroup",
+    "LogEuclideanSPD",
     "Power",
     "Product",
     "Space",

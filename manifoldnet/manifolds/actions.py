@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manifoldnet.linalg import sym_expm, sym_from_vector, sym_logm, sym_to_vector
 from manifoldnet.linalg.symmetric import sym_dexpm, sym_dlogm
-from manifoldnet.manifolds.base import Group, LieGroup
+from manifoldnet.manifolds.group import Group, LieGroup
 
 
 class Action(ABC):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifoldnet.linalg import wrap_angle
-from manifoldnet.manifolds.base import LieGroup
+from manifoldnet.manifolds.group import LieGroup
 
 
 class Circle(LieGroup):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifoldnet.manifolds.base import LieGroup
+from manifoldnet.manifolds.group import LieGroup
 
 
 class Euclidean(LieGroup):

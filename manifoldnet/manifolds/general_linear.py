@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifoldnet.linalg import expm
-from manifoldnet.manifolds.base import Group
+from manifoldnet.manifolds.group import Group
 
 
 class GeneralLinear(Group):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from manifoldnet.manifolds.actions import Action, PowerAction
-from manifoldnet.manifolds.base import Group, LieGroup, Space
+from manifoldnet.manifolds.base import Space
+from manifoldnet.manifolds.group import Group, LieGroup
 
 
 class PowerGroup(Group):

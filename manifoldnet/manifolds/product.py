@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from manifoldnet.manifolds.actions import Action, BlockAction, join_points, split_points
-from manifoldnet.manifolds.base import Group, LieGroup, Space
+from manifoldnet.manifolds.base import Space
+from manifoldnet.manifolds.group import Group, LieGroup
 
 
 def _known(value: Any, space: Space, what: str) -> Any:

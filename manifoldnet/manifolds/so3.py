@@ -17,7 +17,7 @@ from manifoldnet.linalg import (
     so3_dexpinv,
     vee,
 )
-from manifoldnet.manifolds.base import LieGroup
+from manifoldnet.manifolds.group import LieGroup
 
 
 class SO3(LieGroup):
