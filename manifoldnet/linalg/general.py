@@ -1,4 +1,4 @@
-"""Functions of general square matrices."""
+"""Functions of square matrices of any size."""
 
 from __future__ import annotations
 
@@ -14,3 +14,12 @@ def expm(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     if x.shape[:-2].numel() == 1:
         return torch.linalg.matrix_exp(torch.stack([x, x]))[0]
     return torch.linalg.matrix_exp(x.contiguous())
+
+
+def cholesky(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+    """Lower triangular L with L L' = x for symmetric positive definite x; NaN for any other x, not an error.
+
+    So that a forward pass neither waits for a GPU nor branches on data.
+    """
+    factor, failed = torch.linalg.cholesky_ex(x)
+    return torch.where(failed[..., None, None] == 0, factor, torch.nan)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from manifoldnet.linalg.fused import smooth
 from manifoldnet.linalg.scalar import away_from_zero, even_function
 
 THRESHOLD = 0.25
@@ -28,6 +29,8 @@ COT_SERIES = (
     3617 / 10670622842880000,
     43867 / 5109094217170944000,
 )
+# 2 asin(n) / n in powers of n^2
+ASIN_SERIES = (2.0, 1 / 3, 3 / 20, 5 / 56, 35 / 576, 63 / 1408, 231 / 6656, 143 / 5120, 6435 / 278528)
 
 
 def _alternating(first: int) -> list[float]:
@@ -73,16 +76,72 @@ def vee(m: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     )
 
 
-def rotation_expm(v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation matrix exp(hat(v)) of the rotation vector v in radians (Rodrigues' formula)."""
-    s = (v * v).sum(-1)
+def _expm_rows(v: Tensor) -> tuple[Tensor, ...]:
+    x, y, z = v.unbind(0)
+    s = x * x + y * y + z * z
     a, b = _sinc(s), _cosc(s)
-    x, y, z = v.unbind(-1)
     ax, ay, az = a * x, a * y, a * z
     bxy, bxz, byz = b * x * y, b * x * z, b * y * z
     xx, yy, zz = b * x * x, b * y * y, b * z * z
     rows = [1 - yy - zz, bxy - az, bxz + ay, bxy + az, 1 - xx - zz, byz - ax, bxz - ay, byz + ax, 1 - xx - yy]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return (torch.stack(rows),)
+
+
+def _quaternion_rows(r: Tensor) -> tuple[Tensor, ...]:
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = r.unbind(0)
+    # the four diagonal entries and, without them, the rows of 4 q q'
+    w, x, y, z = 1 + m00 + m11 + m22, 1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22
+    wx, wy, wz = m21 - m12, m02 - m20, m10 - m01
+    xy, xz, yz = m01 + m10, m02 + m20, m12 + m21
+    best_of_last, best_of_first = torch.maximum(y, z), torch.maximum(w, x)
+    first, by_w, by_y = best_of_first >= best_of_last, w >= x, y >= z
+
+    def pick(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return torch.where(first, torch.where(by_w, a, b), torch.where(by_y, c, d))
+
+    q = [pick(w, wx, wy, wz), pick(wx, x, xy, xz), pick(wy, xy, y, yz), pick(wz, xz, yz, z)]
+    scale = 1 / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]).sqrt()
+    scale = torch.where(q[0] < 0, -scale, scale)
+    return (torch.stack([entry * scale for entry in q]),)
+
+
+def _logm_rows(r: Tensor) -> tuple[Tensor, ...]:
+    (q,) = _quaternion_rows(r)
+    w, x, y, z = q.unbind(0)
+    s = x * x + y * y + z * z
+    n = away_from_zero(s, 1e-2).sqrt()
+    ratio = even_function(s, 2 * torch.atan2(n, w) / n, ASIN_SERIES, 1e-2)
+    return (torch.stack([ratio * x, ratio * y, ratio * z]),)
+
+
+def _matrix_rows(q: Tensor) -> tuple[Tensor, ...]:
+    w, x, y, z = q.unbind(0)
+    scale = 2 / (w * w + x * x + y * y + z * z)
+    xx, yy, zz = scale * x * x, scale * y * y, scale * z * z
+    xy, xz, yz = scale * x * y, scale * x * z, scale * y * z
+    wx, wy, wz = scale * w * x, scale * w * y, scale * w * z
+    rows = [1 - yy - zz, xy - wz, xz + wy, xy + wz, 1 - xx - zz, yz - wx, xz - wy, yz + wx, 1 - xx - yy]
+    return (torch.stack(rows),)
+
+
+_EXPM = smooth(_expm_rows, 1, 2)
+_LOGM = smooth(_logm_rows, 2, 1)
+_TO_QUATERNION = smooth(_quaternion_rows, 2, 1)
+_FROM_QUATERNION = smooth(_matrix_rows, 1, 2)
+
+
+def rotation_expm(v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Rotation matrix exp(hat(v)) of the rotation vector v in radians (Rodrigues' formula)."""
+    return _EXPM(v)
+
+
+def rotation_logm(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
+    """Rotation vector (radians, norm in [0, pi]) of a rotation matrix, with exact gradients at angles 0 and pi.
+
+    At angle pi both v and -v are logarithms; the one that the quaternion with the largest component first found
+    positive gives is returned.
+    """
+    return _LOGM(r)
 
 
 def rotation_to_quaternion(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
@@ -91,58 +150,12 @@ def rotation_to_quaternion(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*ba
     Of the four rows of 4 q q', all read off linearly from the matrix, the one with the largest diagonal entry is
     normalised, so no division is by a small number (Shepperd 1978).
     """
-    m = [[r[..., i, j] for j in range(3)] for i in range(3)]
-    trace = m[0][0] + m[1][1] + m[2][2]
-    wx, wy, wz = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
-    xy, xz, yz = m[0][1] + m[1][0], m[0][2] + m[2][0], m[1][2] + m[2][1]
-    outer = torch.stack(
-        [
-            torch.stack([1 + trace, wx, wy, wz], -1),
-            torch.stack([wx, 1 - trace + 2 * m[0][0], xy, xz], -1),
-            torch.stack([wy, xy, 1 - trace + 2 * m[1][1], yz], -1),
-            torch.stack([wz, xz, yz, 1 - trace + 2 * m[2][2]], -1),
-        ],
-        -2,
-    )
-    best = outer.diagonal(dim1=-2, dim2=-1).argmax(-1)
-    row = torch.take_along_dim(outer, best[..., None, None], dim=-2).squeeze(-2)
-    q = row / torch.linalg.vector_norm(row, dim=-1, keepdim=True)
-    return torch.where(q[..., :1] < 0, -q, q)
+    return _TO_QUATERNION(r)
 
 
 def rotation_from_quaternion(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrix of a non-zero quaternion (w, x, y, z); q and -q, and any scaling, give the same one."""
-    w, x, y, z = (q / torch.linalg.vector_norm(q, dim=-1, keepdim=True)).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - w * z),
-        2 * (x * z + w * y),
-        2 * (x * y + w * z),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - w * x),
-        2 * (x * z - w * y),
-        2 * (y * z + w * x),
-        1 - 2 * (x * x + y * y),
-    ]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
-
-
-def rotation_logm(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
-    """Rotation vector (radians, norm in [0, pi]) of a rotation matrix, with finite gradients at angles 0 and pi.
-
-    At angle pi both v and -v are logarithms; the one that the quaternion with the largest component first found
-    positive gives is returned.
-    """
-    q = rotation_to_quaternion(r)
-    w, u = q[..., 0], q[..., 1:]
-    s = (u * u).sum(-1)
-    n = away_from_zero(s, 1e-2).sqrt()
-    # theta / sin(theta/2) = 2 asin(n) / n in powers of n^2; valid because w >= 0
-    series = [2.0]
-    for k in range(8):
-        series.append(series[-1] * (2 * k + 1) ** 2 / ((2 * k + 2) * (2 * k + 3)))
-    ratio = even_function(s, 2 * torch.atan2(n, w) / n, series, 1e-2)
-    return ratio[..., None] * u
+    return _FROM_QUATERNION(q)
 
 
 def _cross_polynomial(u: Tensor, v: Tensor, first: Tensor | float, second: Tensor) -> Tensor:

@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from manifoldnet.linalg import (
-    sym,
-    sym_expm,
-    sym_logm,
-    sym_sqrtm,
-    sym_squared_log_norm,
-)
+from manifoldnet.linalg import affine_exp, affine_log, affine_squared_distance, cholesky, sym, sym_sqrtm, whiten
 from manifoldnet.manifolds.actions import Action, Congruence
 from manifoldnet.manifolds.general_linear import GeneralLinear
 from manifoldnet.manifolds.spd import SPD
@@ -20,8 +14,7 @@ from manifoldnet.manifolds.spd import SPD
 class AffineInvariantSPD(SPD):
     """SPD(n) with the affine-invariant metric.
 
-    With x = L L' every map is L (the map at the identity, conjugated by L^-1) L', so one Cholesky factor stands
-    where other codes take a square root, and no gradient passes through eigenvectors.
+    Points that are not positive definite give NaN, not an error; :meth:`check_point_on_manifold` finds them.
     """
 
     metric = "affine-invariant"
@@ -30,34 +23,26 @@ class AffineInvariantSPD(SPD):
     def action(self) -> Action:
         return Congruence(GeneralLinear(self.n))
 
-    @staticmethod
-    def _whiten(factor: Tensor, y: Tensor) -> Tensor:
-        """L^-1 y L^-T for symmetric y."""
-        half = torch.linalg.solve_triangular(factor, y, upper=False)
-        return sym(torch.linalg.solve_triangular(factor, half.mT, upper=False))
-
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        factor = torch.linalg.cholesky(x)
-        return sym(factor @ sym_expm(self._whiten(factor, sym(u))) @ factor.mT)
+        return affine_exp(x, u)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        factor = torch.linalg.cholesky(x)
-        return sym(factor @ sym_logm(self._whiten(factor, y)) @ factor.mT)
+        return affine_log(x, y)
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """x + u + u x^-1 u / 2: second order, positive definite for every u, and free of exponentials."""
         u = sym(u)
-        half = torch.linalg.solve_triangular(torch.linalg.cholesky(x), u, upper=False)
+        half = torch.linalg.solve_triangular(cholesky(x), u, upper=False)
         return sym(x + u + 0.5 * half.mT @ half)
 
     def dist2(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        total = sym_squared_log_norm(self._whiten(torch.linalg.cholesky(x), y))
+        total = affine_squared_distance(x, y)
         return total[..., None, None] if keepdim else total
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
-        factor = torch.linalg.cholesky(x)
-        a = self._whiten(factor, u)
-        return self._sum(a * (a if v is None else self._whiten(factor, v)), keepdim)
+        factor = cholesky(x)
+        a = whiten(factor, u)
+        return self._sum(a * (a if v is None else whiten(factor, v)), keepdim)
 
     def _mean_step(self, mean: Tensor, velocities: Tensor, weights: Tensor) -> Tensor:
         # curvature >= -1/2, so the Hessian of d^2 / 2 lies between 1 and c coth c <= sqrt(1 + c^2) with c^2 = d^2 / 2;
@@ -67,10 +52,10 @@ class AffineInvariantSPD(SPD):
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Parallel transport e v e' with e = (y x^-1)^(1/2)."""
-        factor = torch.linalg.cholesky(x)
-        root = sym_sqrtm(self._whiten(factor, y))
+        factor = cholesky(x)
+        root = sym_sqrtm(whiten(factor, y))
         half = factor @ root
-        return sym(half @ self._whiten(factor, v) @ half.mT)
+        return sym(half @ whiten(factor, v) @ half.mT)
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
         return sym(x @ sym(u) @ x)

@@ -1,0 +1,133 @@
+"""Differentiable maps of small matrices whose value and first derivative are one kernel each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manifoldnet.linalg.kernel import Kernel, closed_form_pays
+from manifoldnet.linalg.rows import from_rows, to_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """A map (x_1, ..., x_m) -> y that runs as kernels on batches for which that is faster.
+
+    Args:
+        reference: the same map made of differentiable operations, for every size and every order of derivative;
+            the kernels stand in for it and for its first derivative.
+        value: rows of each x to rows of y.
+        vjp: rows of the cotangent of y and of each x to rows of the cotangent of each x.
+        inputs: number of point dimensions of each x.
+        output: number of point dimensions of y.
+
+    Calling it broadcasts the batches of the arguments.
+    """
+
+    reference: Callable[..., Tensor]
+    value: Kernel
+    vjp: Kernel
+    inputs: tuple[int, ...]
+    output: int
+
+    def __call__(self, *xs: Tensor) -> Tensor:
+        batch = torch.broadcast_shapes(*(x.shape[: x.dim() - d] for x, d in zip(xs, self.inputs, strict=True)))
+        if not closed_form_pays(batch, xs[0]) or (self.inputs[0] == 2 and xs[0].shape[-1] not in (2, 3)):
+            return self.reference(*xs)
+        xs = tuple(x.expand(*batch, *x.shape[x.dim() - d :]) for x, d in zip(xs, self.inputs, strict=True))
+        function = _Value if torch.compiler.is_compiling() else _ValueForward
+        return function.apply(self, *xs)
+
+    def pull(self, g: Tensor, *xs: Tensor) -> tuple[Tensor, ...]:
+        """The reference's vector-Jacobian product."""
+        pulled: tuple[Tensor, ...] = torch.func.vjp(self.reference, *xs)[1](g)
+        return pulled
+
+    def points(self, rows: Tensor, batch: tuple[int, ...]) -> Tensor:
+        """Rows of y as points."""
+        entries = rows.shape[0]
+        n = ((), (entries,), (round(entries**0.5),) * 2)[self.output]
+        return from_rows(rows, (*batch, *n))
+
+
+def smooth(rows: Callable[[Tensor], tuple[Tensor, ...]], point: int, output: int) -> Fused:
+    """The map of points with ``point`` dimensions whose rows are made by differentiable operations.
+
+    Its first derivative comes from the same operations, so it must be finite wherever the map is.
+    """
+
+    def reference(x: Tensor) -> Tensor:
+        return op.points(rows(to_rows(x, point))[0], tuple(x.shape[: x.dim() - point]))
+
+    def vjp(g: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        pulled: tuple[Tensor, ...] = torch.func.vjp(rows, x)[1]((g,))
+        return pulled
+
+    op = Fused(reference, Kernel(rows), Kernel(vjp), (point,), output)
+    return op
+
+
+class _Value(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(op: Fused, *xs: Tensor) -> Tensor:
+        batch = tuple(xs[0].shape[: xs[0].dim() - op.inputs[0]])
+        (rows,) = op.value(*(to_rows(x, d) for x, d in zip(xs, op.inputs, strict=True)))
+        return op.points(rows, batch)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.op, *xs = inputs
+        ctx.save_for_backward(*xs)
+        ctx.save_for_forward(*xs)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        function = _Pullback if torch.compiler.is_compiling() else _PullbackForward
+        return None, *function.apply(ctx.op, g, *ctx.saved_tensors)
+
+
+class _Pullback(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(op: Fused, g: Tensor, *xs: Tensor) -> tuple[Tensor, ...]:
+        rows = [to_rows(x, d) for x, d in zip(xs, op.inputs, strict=True)]
+        pulled = op.vjp(to_rows(g, op.output), *rows)
+        return tuple(from_rows(p, x.shape) for p, x in zip(pulled, xs, strict=True))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.op, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gs: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch.func.vjp(ctx.op.pull, *ctx.saved_tensors)[1](gs)
+
+
+# torch.compile traces no function that has a forward-mode rule, so those stand in classes of their own
+class _ValueForward(_Value):
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
+        return _push(ctx.op.reference, ctx.saved_tensors, tangents)
+
+
+class _PullbackForward(_Pullback):
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+        return _push(ctx.op.pull, ctx.saved_tensors, tangents)
+
+
+def _push(f: Callable[..., Any], primals: tuple[Tensor, ...], tangents: tuple[Tensor | None, ...]) -> Any:
+    """Jacobian-vector product as the derivative of the vector-Jacobian product: torch nests no forward modes."""
+    filled = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(primals, tangents, strict=True))
+    value, pull = torch.func.vjp(f, *primals)
+    zero = torch.zeros_like(value) if isinstance(value, Tensor) else tuple(map(torch.zeros_like, value))
+    return torch.func.vjp(pull, zero)[1](filled)[0]
