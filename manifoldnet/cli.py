@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from manifoldnet.errors import InputError
+from manifoldnet.linalg import set_compilation
 
 SUMMARY = "Deep learning on manifolds: denoise interferograms and diffusion tensors, recognise activities."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=SUMMARY)
@@ -286,6 +287,8 @@ def demo(out: Annotated[Path, typer.Option(help="folder for pictures and files")
 
 def main() -> None:
     """Entry point: InputError and file errors become one line and exit code 2."""
+    # most commands are over before a compiler is, and what they print must not depend on whether there is one
+    set_compilation("never")
     try:
         app()
     except InputError as error:

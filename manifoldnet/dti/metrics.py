@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from manifoldnet.linalg import affine_squared_distance, sym_eigh
+
 INPUT_RANGE = (0.05, 4.0)
 OUTPUT_RANGE = (1e-3, 20.0)
 ANISOTROPIC = 0.3
@@ -28,7 +30,7 @@ def principal_direction_error(
     D: Float[Tensor, "*batch 3 3"], reference: Float[Tensor, "*batch 3 3"]
 ) -> Float[Tensor, "*batch"]:
     """Angle in degrees, 0 to 90, between the axes of largest diffusivity (d and -d agree)."""
-    a, b = (torch.linalg.eigh(x).eigenvectors[..., 2] for x in (D, reference))
+    a, b = (sym_eigh(x)[1][..., 2] for x in (D, reference))
     # the cosine alone would lose half the digits of a small angle
     return torch.rad2deg(torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1).abs()))
 
@@ -39,15 +41,12 @@ def squared_distance(D: Float[Tensor, "*batch 3 3"], reference: Float[Tensor, "*
 
     It does not change when both are scaled or mapped to A D A'. A factor s on every eigenvalue is 3 log(s)^2.
     """
-    lower = torch.linalg.cholesky(reference)
-    half = torch.linalg.solve_triangular(lower, D, upper=False)
-    white = torch.linalg.solve_triangular(lower, half.mT, upper=False)
-    return torch.linalg.eigvalsh(0.5 * (white + white.mT)).log().square().sum(-1)
+    return affine_squared_distance(reference, D)
 
 
 def bounded(D: Float[Tensor, "*batch 3 3"], low: float, high: float) -> Float[Tensor, "*batch 3 3"]:
     """Symmetric D with its eigenvalues clamped to [low, high]."""
-    values, vectors = torch.linalg.eigh(D)
+    values, vectors = sym_eigh(D)
     return (vectors * values.clamp(low, high)[..., None, :]) @ vectors.mT
 
 

@@ -14,7 +14,7 @@ from manifoldnet.arrays import as_tensor
 from manifoldnet.dti.fit import residual_sigma
 from manifoldnet.dti.gradients import check_fittable, tensor_model_holds
 from manifoldnet.errors import InputError
-from manifoldnet.linalg import sym_expm, sym_from_vector, sym_to_vector
+from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
 from manifoldnet.training import SavedModel
 
@@ -45,6 +45,7 @@ class DtiDenoiser(SavedModel):
         return self.net(logs, mask, sigma)
 
 
+@compilation("never")  # one volume is denoised before a compiler is done
 def denoise(
     tensors: Volume,
     mask: Volume | None = None,

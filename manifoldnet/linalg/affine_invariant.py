@@ -17,7 +17,7 @@ from torch import Tensor
 from manifoldnet.linalg.divided_differences import Exp, Log
 from manifoldnet.linalg.eigen import eigen_grid
 from manifoldnet.linalg.fused import Fused
-from manifoldnet.linalg.general import cholesky
+from manifoldnet.linalg.general import cholesky, eigh
 from manifoldnet.linalg.kernel import Kernel
 from manifoldnet.linalg.rows import (
     Grid,
@@ -60,7 +60,7 @@ class _SquaredLogNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor) -> Tensor:
-        return torch.linalg.eigvalsh(a).log().square().sum(-1)
+        return eigh(a)[0].log().square().sum(-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

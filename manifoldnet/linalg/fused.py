@@ -128,6 +128,7 @@ class _PullbackForward(_Pullback):
 def _push(f: Callable[..., Any], primals: tuple[Tensor, ...], tangents: tuple[Tensor | None, ...]) -> Any:
     """Jacobian-vector product as the derivative of the vector-Jacobian product: torch nests no forward modes."""
     filled = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(primals, tangents, strict=True))
-    value, pull = torch.func.vjp(f, *primals)
+    linear = torch.func.vjp(f, *primals)
+    value, pull = linear[0], linear[1]
     zero = torch.zeros_like(value) if isinstance(value, Tensor) else tuple(map(torch.zeros_like, value))
     return torch.func.vjp(pull, zero)[1](filled)[0]

@@ -23,3 +23,10 @@ def cholesky(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """
     factor, failed = torch.linalg.cholesky_ex(x)
     return torch.where(failed[..., None, None] == 0, factor, torch.nan)
+
+
+def eigh(x: Float[Tensor, "*batch n n"]) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n n"]]:
+    """Eigenvalues (ascending) and eigenvectors of symmetric x by LAPACK; a matrix with NaN gives NaN, not an error."""
+    finite = x.isfinite().all(-1).all(-1)[..., None]
+    values, vectors = torch.linalg.eigh(torch.where(finite[..., None], x, 0.0))
+    return torch.where(finite, values, torch.nan), vectors

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from manifoldnet.linalg.divided_differences import SpectralFunction
 from manifoldnet.linalg.eigen import eigen_grid
+from manifoldnet.linalg.general import eigh
 from manifoldnet.linalg.kernel import Kernel, closed_form_pays
 from manifoldnet.linalg.rows import (
     Grid,
@@ -53,7 +54,7 @@ class _Derivative(torch.autograd.Function):
             shape = (*batch, *a.shape[-2:])
             rows = [to_rows(matrix.expand(shape)) for matrix in (a, *e.unbind(0))]
             return from_rows(_kernel(f, k)(*rows)[0], shape)
-        values, v = torch.linalg.eigh(a)
+        values, v = eigh(a)
         nodes = [values[(..., *[None] * i, slice(None), *[None] * (k - i))] for i in range(k + 1)]
         weights = f.divided_difference(nodes)
         if k == 0:

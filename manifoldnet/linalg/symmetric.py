@@ -11,6 +11,7 @@ from torch import Tensor
 
 from manifoldnet.linalg.divided_differences import Exp, Log, Power, SpectralFunction
 from manifoldnet.linalg.eigen import eigen_grid
+from manifoldnet.linalg.general import eigh
 from manifoldnet.linalg.kernel import Kernel, closed_form_pays
 from manifoldnet.linalg.rows import as_symmetric, from_rows, stack, to_rows
 from manifoldnet.linalg.spectral import spectral_derivative
@@ -65,8 +66,7 @@ class _Eigh(torch.autograd.Function):
         if a.shape[-1] in (2, 3) and closed_form_pays(a.shape[:-2], a):
             values, vectors = _EIGH(to_rows(a))
             return from_rows(values, a.shape[:-1]), from_rows(vectors, a.shape)
-        values, vectors = torch.linalg.eigh(a)
-        return values, vectors
+        return eigh(a)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
