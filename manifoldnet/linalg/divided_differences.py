@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manifoldnet.linalg.scalar import away_from_zero, even_function
+from manifoldnet.linalg.scalar import polynomial
 
 SERIES_GAP = 0.05
 SERIES_TERMS = 9
@@ -31,6 +31,10 @@ class SpectralFunction(ABC):
     @abstractmethod
     def first(self, x: Tensor, y: Tensor) -> Tensor:
         """f[x, y] = (f(x) - f(y)) / (x - y), which is f'(x) at x = y, without cancellation."""
+
+    def slope(self, x: Tensor) -> Tensor:
+        """f'(x) = f[x, x]."""
+        return self.first(x, x)
 
     @abstractmethod
     def taylor(self, m: Tensor, k: int) -> Tensor:
@@ -73,13 +77,16 @@ class Log(SpectralFunction):
         return x.log()
 
     def first(self, x: Tensor, y: Tensor) -> Tensor:
-        """2 atanh(r) / (r (x + y)) with r = (x - y) / (x + y)."""
-        r2 = ((x - y) / (x + y)) ** 2
-        r = away_from_zero(r2, 0.01).sqrt()
-        # atanh from the two logarithms: 1 - r cancels when one argument is far below the other
-        closed = 0.5 * (x.log() - y.log()).abs() / r
-        ratio = even_function(r2, closed, [1 / (2 * k + 1) for k in range(9)], 0.01)
-        return 2 * ratio / (x + y)
+        """2 atanh(r) / (r (x + y)) with r = (x - y) / (x + y) for close arguments, the quotient for others."""
+        total = x + y
+        r2 = ((x - y) / total) ** 2
+        apart = r2 > 0.01
+        quotient = (x.log() - y.log()) / torch.where(apart, x - y, 1.0)
+        close = 2 / total * polynomial(r2, [1 / (2 * k + 1) for k in range(9)])
+        return torch.where(apart, quotient, close)
+
+    def slope(self, x: Tensor) -> Tensor:
+        return 1 / x
 
     def taylor(self, m: Tensor, k: int) -> Tensor:
         return (-1.0) ** (k + 1) / (k * m**k)
@@ -93,9 +100,16 @@ class Exp(SpectralFunction):
         return x.exp()
 
     def first(self, x: Tensor, y: Tensor) -> Tensor:
-        """exp((x + y) / 2) sinhc((x - y) / 2)."""
-        half = 0.5 * (x - y)
-        return torch.exp(0.5 * (x + y)) * _sinhc(half * half)
+        """exp((x + y) / 2) sinhc((x - y) / 2) for close arguments, the quotient for others."""
+        difference = x - y
+        s = 0.25 * difference * difference
+        apart = s > 0.25
+        quotient = (x.exp() - y.exp()) / torch.where(apart, difference, 1.0)
+        close = torch.exp(0.5 * (x + y)) * polynomial(s, [1 / math.factorial(2 * k + 1) for k in range(9)])
+        return torch.where(apart, quotient, close)
+
+    def slope(self, x: Tensor) -> Tensor:
+        return x.exp()
 
     def taylor(self, m: Tensor, k: int) -> Tensor:
         return m.exp() / math.factorial(k)
@@ -128,10 +142,3 @@ class Power(SpectralFunction):
     def taylor(self, m: Tensor, k: int) -> Tensor:
         binomial = math.prod(self.p - j for j in range(k)) / math.factorial(k)
         return binomial * m ** (self.p - k)
-
-
-def _sinhc(s: Tensor) -> Tensor:
-    """sinh(t) / t as a function of s = t^2."""
-    t = away_from_zero(s, 0.25).sqrt()
-    series = [1 / math.factorial(2 * k + 1) for k in range(9)]
-    return even_function(s, torch.sinh(t) / t, series, 0.25)

@@ -15,9 +15,9 @@ TURN_TAIL = 2 * math.pi - TURN_HEAD
 
 
 def safe_sqrt(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """sqrt(x) for x >= 0 with derivative 0, a subgradient of the distance, at x = 0."""
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
+    """sqrt(x) for x >= 0 with derivative 0, a subgradient of the distance, at x = 0; NaN stays NaN."""
+    empty = x <= 0
+    return x.masked_fill(empty, 1.0).sqrt().masked_fill(empty, 0.0)
 
 
 def safe_norm(v: Float[Tensor, "*batch n"], keepdim: bool = False) -> Float[Tensor, "..."]:
@@ -44,18 +44,23 @@ def even_function(
     series: Sequence[float],
     threshold: float,
 ) -> Float[Tensor, "..."]:
-    """``closed`` where s > threshold, else the polynomial sum_k series[k] s^k (Horner).
+    """``closed`` where s > threshold, else the polynomial sum_k series[k] s^k.
 
     For functions of s = theta^2 that lose digits at small theta. The caller evaluates ``closed`` at an s that
     was moved away from 0 (see :func:`away_from_zero`), so that no branch has an infinite derivative.
     """
-    polynomial = torch.full_like(s, series[-1])
-    small = torch.where(s > threshold, 0.0, s)
-    for coefficient in reversed(series[:-1]):
-        polynomial = polynomial * small + coefficient
-    return torch.where(s > threshold, closed, polynomial)
+    small = s.masked_fill(s > threshold, 0.0)
+    return torch.where(s > threshold, closed, polynomial(small, series))
+
+
+def polynomial(s: Float[Tensor, "..."], coefficients: Sequence[float]) -> Float[Tensor, "..."]:
+    """sum_k coefficients[k] s^k (Horner)."""
+    total = torch.full_like(s, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * s + coefficient
+    return total
 
 
 def away_from_zero(s: Float[Tensor, "..."], threshold: float) -> Float[Tensor, "..."]:
     """s where s > threshold, else 1, so that the closed form's unused branch has finite derivatives."""
-    return torch.where(s > threshold, s, 1.0)
+    return s.masked_fill(s <= threshold, 1.0)

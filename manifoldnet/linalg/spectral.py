@@ -106,7 +106,8 @@ def difference_grid(f: SpectralFunction, values: list[Tensor]) -> Grid:
     n = len(values)
     grid: Grid = [[values[0]] * n for _ in range(n)]
     for i in range(n):
-        for j in range(i + 1):
+        grid[i][i] = f.slope(values[i])
+        for j in range(i):
             grid[i][j] = grid[j][i] = f.first(values[i], values[j])
     return grid
 
