@@ -14,9 +14,14 @@ from manifoldnet.manifolds.group import Group, LieGroup
 
 
 class Action(ABC):
-    """A left action of ``group`` on a space."""
+    """A left action of ``group`` on a space.
+
+    Attributes:
+        is_isometric: whether every element of the group moves the space by an isometry.
+    """
 
     group: Group
+    is_isometric: bool = True
 
     @abstractmethod
     def act(self, x: Tensor, y: Tensor) -> Tensor:
@@ -49,6 +54,28 @@ class LeftMultiplication(Action):
 
     def lift(self, y: Tensor, tangent: Tensor) -> Tensor:
         return self.group.coordinates_of(y, tangent)
+
+
+class RightMultiplication(Action):
+    """A Lie group acting on itself from the right, x.y = y x^-1; the inverse makes it a left action.
+
+    Generators are body-frame velocities with the opposite sign: y' = -y hat(v).
+    """
+
+    def __init__(self, group: LieGroup) -> None:
+        self.group: LieGroup = group
+
+    def act(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.group.compose(y, self.group.inverse(x))
+
+    def act_exp(self, v: Tensor, y: Tensor) -> Tensor:
+        return self.group.compose(y, self.group.exp(-v))
+
+    def tangent(self, v: Tensor, y: Tensor) -> Tensor:
+        return self.group.tangent_of(-self.group.Ad(y, v), y)
+
+    def lift(self, y: Tensor, tangent: Tensor) -> Tensor:
+        return -self.group.Ad(self.group.inverse(y), self.group.coordinates_of(y, tangent))
 
 
 class Congruence(Action):
@@ -99,6 +126,7 @@ class BlockAction(Action):
     ) -> None:
         self.group = group
         self.actions = list(actions)
+        self.is_isometric = all(action.is_isometric for action in self.actions)
         self.shapes = list(shapes)
         self.dims = list(dims)
 
@@ -134,6 +162,7 @@ class PowerAction(Action):
     def __init__(self, group: Group, action: Action, n: int) -> None:
         self.group = group
         self.one = action
+        self.is_isometric = action.is_isometric
         self.n = n
 
     def act(self, x: Tensor, y: Tensor) -> Tensor:

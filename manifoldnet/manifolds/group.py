@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,9 +51,26 @@ class Group:
         """Lie bracket [u, v] in coordinates, with the sign of the matrix commutator; 0 on commutative groups."""
         return torch.zeros_like(u + v)
 
+    def ad(self, u: Tensor, v: Tensor) -> Tensor:
+        """ad_u(v) = [u, v], the derivative of Ad(exp(e u), v) at e = 0: :meth:`bracket` by its other name."""
+        return self.bracket(u, v)
+
     def Ad(self, x: Tensor, v: Tensor) -> Tensor:
         """Adjoint action: coordinates of x hat(v) x^-1; v itself on commutative groups."""
         return v
+
+    def coAd(self, x: Tensor, mu: Tensor) -> Tensor:
+        """Coadjoint action on the dual of the algebra: <coAd(x, mu), v> = <mu, Ad(x^-1, v)> for every v.
+
+        Dual vectors have the coordinates (..., dim) for which the pairing <mu, v> is the sum of products, and the
+        inverse makes coAd(x y, mu) = coAd(x, coAd(y, mu)) (Marsden and Ratiu 1999, section 9.3).
+        """
+        backward = self.inverse(x)
+        return _transpose(lambda v: self.Ad(backward, v), mu)
+
+    def coad(self, u: Tensor, mu: Tensor) -> Tensor:
+        """Derivative of coAd(exp(e u), mu) at e = 0: <coad(u, mu), v> = -<mu, [u, v]> for every v."""
+        return -_transpose(lambda v: self.bracket(u, v), mu)
 
     def dexp(self, u: Tensor, v: Tensor) -> Tensor:
         """dexp_u(v) with d/de exp(u + e v) = hat(dexp_u(v)) exp(u) at e = 0."""
@@ -77,6 +95,41 @@ class Group:
 
     def _dexpinv(self, u: Tensor, v: Tensor) -> Tensor:
         return v
+
+    def left_jacobian(self, u: Tensor) -> Tensor:
+        """Matrix (..., dim, dim) of :meth:`dexp`, column k being dexp_u(e_k).
+
+        In the convention of Chirikjian (2011) and of Solà, Deray and Atchuthan (2018), to first order in e,
+        exp(u + e v) = exp(e J_l v) exp(u) = exp(u) exp(e J_r v).
+        """
+        return matrix_of(self.dexp, u)
+
+    def right_jacobian(self, u: Tensor) -> Tensor:
+        """Matrix (..., dim, dim) with columns dexp_{-u}(e_k): J_r in :meth:`left_jacobian`, J_r(u) = J_l(-u)."""
+        return matrix_of(self.dexp, -u)
+
+    def left_jacobian_inverse(self, u: Tensor) -> Tensor:
+        """Inverse of :meth:`left_jacobian`, with columns dexpinv_u(e_k): log(exp(e v) exp(u)) = u + e J_l^-1 v."""
+        return matrix_of(self.dexpinv, u)
+
+    def right_jacobian_inverse(self, u: Tensor) -> Tensor:
+        """Inverse of :meth:`right_jacobian`, with columns dexpinv_{-u}(e_k): log(exp(u) exp(e v)) = u + e J_r^-1 v."""
+        return matrix_of(self.dexpinv, -u)
+
+
+def matrix_of(f: Callable[[Tensor, Tensor], Tensor], u: Tensor) -> Tensor:
+    """The matrix (..., m, dim) of f(u, .), which is linear in its second argument, for u of shape (..., dim)."""
+    eye = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+    rows = f(u.unsqueeze(-2), eye)
+    return rows.expand(*u.shape, rows.shape[-1]).mT
+
+
+def _transpose(f: Callable[[Tensor], Tensor], mu: Tensor) -> Tensor:
+    """The transpose of the linear map f, which acts on the last dimension and may widen the batch, applied to mu."""
+    batch = f(torch.zeros_like(mu)).shape
+    wide = mu.expand(batch)
+    (value,) = torch.func.vjp(f, torch.zeros_like(wide))[1](wide)
+    return value
 
 
 def _bernoulli(count: int) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class SO3(LieGroup):
 
     name = "SO3"
     ndim = 2
+    is_compact = True
     dim = 3
     point_shape = (3, 3)
 
@@ -54,6 +56,13 @@ class SO3(LieGroup):
 
     def Ad(self, x: Tensor, v: Tensor) -> Tensor:
         return (x @ v.unsqueeze(-1)).squeeze(-1)
+
+    def coAd(self, x: Tensor, mu: Tensor) -> Tensor:
+        """The adjoint action itself: rotations keep the inner product of the coordinates."""
+        return self.Ad(x, mu)
+
+    def coad(self, u: Tensor, mu: Tensor) -> Tensor:
+        return self.bracket(u, mu)
 
     def dexp(self, u: Tensor, v: Tensor) -> Tensor:
         return so3_dexp(u, v)
@@ -109,6 +118,22 @@ class SO3(LieGroup):
         u, _, vh = torch.linalg.svd(x)
         sign = torch.linalg.det(u @ vh).sign()
         return torch.cat([u[..., :2], u[..., 2:] * sign[..., None, None]], -1) @ vh
+
+    def curvature_bounds(self) -> tuple[float, float]:
+        """1/4 everywhere: |[u, v]|^2 / 4 for orthonormal u, v in a bi-invariant metric (Milnor 1976)."""
+        return 0.25, 0.25
+
+    def injectivity_radius(self, x: Tensor | None = None) -> float:
+        """pi: beyond it the other way round is shorter."""
+        return math.pi
+
+    def orthonormal_basis(self, x: Tensor) -> Tensor:
+        return x.detach().unsqueeze(-3) @ hat(torch.eye(3, dtype=x.dtype, device=x.device))
+
+    def random_tangent(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """x hat(v) with standard normal v."""
+        v = torch.randn(x.shape[:-1], dtype=x.dtype, device=x.device, generator=generator)
+        return x @ hat(v)
 
     def random(
         self,
