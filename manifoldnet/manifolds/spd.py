@@ -27,7 +27,11 @@ class SPD(Space):
     * ``"affine-invariant"``: <U, V>_X = tr(X^-1 U X^-1 V), invariant under X -> G X G' and inversion; generators
       are n x n matrices acting by congruence (Pennec, Fillard and Ayache 2006);
     * ``"log-euclidean"``: <U, V>_X = <Dlog U, Dlog V>, flat, invariant under similarity; generators are symmetric
-      matrices added to the logarithm (Arsigny et al. 2007).
+      matrices added to the logarithm (Arsigny et al. 2007);
+    * ``"log-cholesky"``: flat in the entries of the Cholesky factor and the logarithms of its diagonal, which are
+      also the generators; its mean has a closed form without eigenvalues (Lin 2019);
+    * ``"bures-wasserstein"``: the distance of optimal transport between centred normal distributions, of curvature
+      >= 0 and finite up to singular matrices; generators act by congruence (Bhatia, Jain and Lim 2019).
 
     Args:
         metric: name of the metric.

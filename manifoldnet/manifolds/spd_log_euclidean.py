@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from manifoldnet.linalg import (
@@ -56,3 +59,17 @@ class LogEuclideanSPD(SPD):
             return sym_expm(sym_from_vector(logs.mean(-2)))
         weights = weights / weights.sum(-1, keepdim=True)
         return sym_expm(sym_from_vector((weights.unsqueeze(-1) * logs).sum(-2)))
+
+    def curvature_bounds(self) -> tuple[float, float]:
+        """0 everywhere: the space is flat."""
+        return 0.0, 0.0
+
+    def injectivity_radius(self, x: Tensor | None = None) -> float:
+        """Infinite."""
+        return math.inf
+
+    def random_tangent(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Symmetric matrices with standard normal coordinates, carried from the logarithm to x."""
+        d = x.shape[-1] * (x.shape[-1] + 1) // 2
+        z = torch.randn(*x.shape[:-2], d, dtype=x.dtype, device=x.device, generator=generator)
+        return sym_dexpm(sym_logm(x), sym_from_vector(z))
