@@ -54,7 +54,7 @@ class _Derivative(torch.autograd.Function):
             shape = (*batch, *a.shape[-2:])
             rows = [to_rows(matrix.expand(shape)) for matrix in (a, *e.unbind(0))]
             return from_rows(_kernel(f, k)(*rows)[0], shape)
-        values, v = eigh(a)
+        values, v = eigh(0.5 * (a + a.mT))
         nodes = [values[(..., *[None] * i, slice(None), *[None] * (k - i))] for i in range(k + 1)]
         weights = f.divided_difference(nodes)
         if k == 0:

@@ -23,8 +23,10 @@ def sym(a: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
 
 
 def sym_function(x: Float[Tensor, "*batch n n"], f: SpectralFunction) -> Float[Tensor, "*batch n n"]:
-    """f(x) of symmetric x for any function that brings its divided differences; differentiable to every order."""
-    x = sym(x)
+    """f(x) of symmetric x for any function that brings its divided differences; differentiable to every order.
+
+    Here and in the functions below only the symmetric part of x counts, and gradients are symmetric.
+    """
     return spectral_derivative(x, x.new_empty(0, *x.shape), f)
 
 
@@ -50,12 +52,12 @@ def sym_sqrtm(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
 
 def sym_dlogm(x: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*#batch n n"]:
     """Derivative of the matrix logarithm at SPD x in the symmetric direction u."""
-    return spectral_derivative(sym(x), u[None], Log())
+    return spectral_derivative(x, u[None], Log())
 
 
 def sym_dexpm(x: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*#batch n n"]:
     """Derivative of the matrix exponential at symmetric x in the symmetric direction u."""
-    return spectral_derivative(sym(x), u[None], Exp())
+    return spectral_derivative(x, u[None], Exp())
 
 
 class _Eigh(torch.autograd.Function):
@@ -66,7 +68,7 @@ class _Eigh(torch.autograd.Function):
         if a.shape[-1] in (2, 3) and closed_form_pays(a.shape[:-2], a):
             values, vectors = _EIGH(to_rows(a))
             return from_rows(values, a.shape[:-1]), from_rows(vectors, a.shape)
-        return eigh(a)
+        return eigh(sym(a))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -122,7 +124,7 @@ def sym_eigh(x: Float[Tensor, "*batch n n"]) -> tuple[Float[Tensor, "*batch n"],
     by :func:`sym_function`.
     """
     function = _Eigh if torch.compiler.is_compiling() else _ForwardEigh
-    values, vectors = function.apply(sym(x))
+    values, vectors = function.apply(x)
     return values, vectors
 
 
