@@ -39,8 +39,11 @@ class Fused:
         if not closed_form_pays(batch, xs[0]) or (self.inputs[0] == 2 and xs[0].shape[-1] not in (2, 3)):
             return self.reference(*xs)
         xs = tuple(x.expand(*batch, *x.shape[x.dim() - d :]) for x, d in zip(xs, self.inputs, strict=True))
-        function = _Value if torch.compiler.is_compiling() else _ValueForward
-        return function.apply(self, *xs)
+        if not torch.compiler.is_compiling():
+            return _ValueForward.apply(*xs, self)
+        # without gradients torch.compile calls a function of any number of arguments wrongly
+        recorded = torch.is_grad_enabled() and any(x.requires_grad for x in xs)
+        return _Value.apply(*xs, self) if recorded else _Value.forward(*xs, self)
 
     def pull(self, g: Tensor, *xs: Tensor) -> tuple[Tensor, ...]:
         """The reference's vector-Jacobian product."""
@@ -75,54 +78,54 @@ class _Value(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(op: Fused, *xs: Tensor) -> Tensor:
+    def forward(*arguments: Any) -> Tensor:
+        *xs, op = arguments
         batch = tuple(xs[0].shape[: xs[0].dim() - op.inputs[0]])
         (rows,) = op.value(*(to_rows(x, d) for x, d in zip(xs, op.inputs, strict=True)))
         return op.points(rows, batch)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.op, *xs = inputs
+        *xs, ctx.op = inputs
         ctx.save_for_backward(*xs)
         ctx.save_for_forward(*xs)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        function = _Pullback if torch.compiler.is_compiling() else _PullbackForward
-        return None, *function.apply(ctx.op, g, *ctx.saved_tensors)
+        pull = _Pullback.forward if torch.compiler.is_compiling() else _Pullback.apply
+        return *pull(g, *ctx.saved_tensors, ctx.op), None
 
 
 class _Pullback(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(op: Fused, g: Tensor, *xs: Tensor) -> tuple[Tensor, ...]:
+    def forward(*arguments: Any) -> tuple[Tensor, ...]:
+        g, *xs, op = arguments
         rows = [to_rows(x, d) for x, d in zip(xs, op.inputs, strict=True)]
         pulled = op.vjp(to_rows(g, op.output), *rows)
         return tuple(from_rows(p, x.shape) for p, x in zip(pulled, xs, strict=True))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.op, *tensors = inputs
+        *tensors, ctx.op = inputs
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *gs: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *torch.func.vjp(ctx.op.pull, *ctx.saved_tensors)[1](gs)
+        return *torch.func.vjp(ctx.op.pull, *ctx.saved_tensors)[1](gs), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+        return _push(ctx.op.pull, ctx.saved_tensors, tangents[:-1])
 
 
-# torch.compile traces no function that has a forward-mode rule, so those stand in classes of their own
+# torch.compile traces no function that has a forward-mode rule
 class _ValueForward(_Value):
     @staticmethod
-    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
-        return _push(ctx.op.reference, ctx.saved_tensors, tangents)
-
-
-class _PullbackForward(_Pullback):
-    @staticmethod
-    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
-        return _push(ctx.op.pull, ctx.saved_tensors, tangents)
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        return _push(ctx.op.reference, ctx.saved_tensors, tangents[:-1])
 
 
 def _push(f: Callable[..., Any], primals: tuple[Tensor, ...], tangents: tuple[Tensor | None, ...]) -> Any:
