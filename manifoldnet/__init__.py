@@ -9,21 +9,41 @@ on first use, because they bring file formats and plots with them.
 from importlib import import_module
 from types import ModuleType
 
-from manifoldnet import curves, fields, integrators, manifolds, nn
+from manifoldnet import curves, fields, integrators, linalg, manifolds, nn
 from manifoldnet.integrators import odeint
-from manifoldnet.manifolds import SO3, SPD, Circle, Euclidean, Power, Product
+from manifoldnet.manifolds import (
+    SE3,
+    SO,
+    SO3,
+    SPD,
+    Circle,
+    Euclidean,
+    Grassmann,
+    Hyperbolic,
+    Power,
+    Product,
+    Sphere,
+    Stiefel,
+)
 
 __version__ = "0.1.0"
 __all__ = [
+    "SE3",
+    "SO",
     "SO3",
     "SPD",
     "Circle",
     "Euclidean",
+    "Grassmann",
+    "Hyperbolic",
     "Power",
     "Product",
+    "Sphere",
+    "Stiefel",
     "curves",
     "fields",
     "integrators",
+    "linalg",
     "manifolds",
     "nn",
     "odeint",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manifoldnet.linalg import sym_dlogm, sym_from_vector, sym_logm, sym_to_vector, vee
-from manifoldnet.manifolds import SO3, SPD, Circle, Euclidean, Power, Product, Space
+from manifoldnet.manifolds import SO3, SPD, Circle, Euclidean, Hyperbolic, Power, Product, Space
 
 
 class Features(ABC):
@@ -68,17 +68,55 @@ class _Logarithm(Features):
     """Orthonormal coordinates of the matrix logarithm."""
 
     def __init__(self, space: SPD) -> None:
+        self.space = space
         self.size = space.dim
-        self.flat = space.metric == "log-euclidean"
 
     def value(self, y: Tensor) -> Tensor:
         return sym_to_vector(sym_logm(y))
 
     def gradient(self, y: Tensor, w: Tensor) -> Tensor:
-        if self.flat:
+        if self.space.metric == "log-euclidean":
             return w
-        # affine-invariant gradient y G y with G = Dlog_y(W), lifted to y G / 2
-        return (0.5 * y @ sym_dlogm(y, sym_from_vector(w))).flatten(-2)
+        slope = sym_dlogm(y, sym_from_vector(w))
+        if self.space.metric == "affine-invariant":  # y G y lifted to y G / 2
+            return (0.5 * y @ slope).flatten(-2)
+        return self.space.lift(y, self.space.egrad2rgrad(y, slope))
+
+
+class _PoincareBall(Features):
+    """The coordinates p = r x_s / (x_0 + r) of the Poincaré ball, whose gradients stay bounded far out."""
+
+    def __init__(self, space: Hyperbolic) -> None:
+        self.space = space
+        self.size = space.n
+
+    def value(self, y: Tensor) -> Tensor:
+        return self.space.to_poincare(y)
+
+    def gradient(self, y: Tensor, w: Tensor) -> Tensor:
+        height = y[..., :1] + self.space.radius
+        slope = (w * self.space.to_poincare(y)).sum(-1, keepdim=True)
+        ambient = torch.cat([-slope, self.space.radius * w], -1) / height
+        return self.space.lift(y, self.space.egrad2rgrad(y, ambient))
+
+
+class _Entries(Features):
+    """The entries of the point, on any other space embedded in R^N.
+
+    With the tangent vector u = egrad2rgrad(y, W), the Riemannian gradient of z -> <W, z>, and the horizontal lift,
+    the generator is the one that moves y along u.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.size = None if space.point_shape is None else int(torch.Size(space.point_shape).numel())
+
+    def value(self, y: Tensor) -> Tensor:
+        return y.flatten(-self.space.ndim)
+
+    def gradient(self, y: Tensor, w: Tensor) -> Tensor:
+        ambient = w.reshape((*w.shape[:-1], *y.shape[y.dim() - self.space.ndim :]))
+        return self.space.lift(y, self.space.egrad2rgrad(y, ambient))
 
 
 class _Blocks(Features):
@@ -115,10 +153,11 @@ class _Copies(Features):
 
 
 def features_of(space: Space) -> Features:
-    """The default features of a space: coordinates, (cos, sin), matrix entries, log-coordinates, or their products.
+    """The default features of a space.
 
-    Raises:
-        ValueError: for a space without default features.
+    Coordinates on Euclidean spaces, (cos, sin) on the circle, log-coordinates on SPD matrices, those of the
+    Poincaré ball on hyperbolic space, the features of the factors on products and powers, and the entries of the point
+    everywhere else.
     """
     if isinstance(space, Euclidean):
         return _Coordinates(space)
@@ -126,10 +165,13 @@ def features_of(space: Space) -> Features:
         return _FirstHarmonic()
     if isinstance(space, SO3):
         return _MatrixEntries()
-    if isinstance(space, SPD):
+    # singular matrices are at a finite Bures-Wasserstein distance: the logarithm would drive flows into them
+    if isinstance(space, SPD) and space.metric != "bures-wasserstein":
         return _Logarithm(space)
+    if isinstance(space, Hyperbolic):
+        return _PoincareBall(space)
     if isinstance(space, Product):
         return _Blocks(space)
     if isinstance(space, Power):
         return _Copies(space)
-    raise ValueError(f"space: no default features on {space.name}")
+    return _Entries(space)

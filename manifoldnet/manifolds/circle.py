@@ -12,6 +12,8 @@ from torch import Tensor
 from manifoldnet.linalg import wrap_angle
 from manifoldnet.manifolds.group import LieGroup
 
+CORRECTIONS = 6
+
 
 class Circle(LieGroup):
     """Angles in radians in (-pi, pi], one number a point (ndim = 0), with arc length as distance.
@@ -23,6 +25,7 @@ class Circle(LieGroup):
     ndim = 0
     dim = 1
     point_shape = ()
+    is_compact = True
 
     def exp(self, v: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch"]:
         return wrap_angle(v.squeeze(-1))
@@ -74,14 +77,42 @@ class Circle(LieGroup):
         return u.expand(torch.broadcast_shapes(u.shape, x.shape))
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
-        return u
+        return self.proju(x, u)
 
     def projx(self, x: Tensor) -> Tensor:
         return wrap_angle(x)
 
+    def frechet_mean(self, points: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean direction, then corrections by the weighted average of the arcs.
+
+        The first correction is the last one unless it carries the mean past the antipode of an angle. Unique for
+        angles within a half circle; derivatives are those of the weighted average.
+        """
+        weights = self._mean_weights(points, weights)
+        mean = self._mean_guess(points, weights)
+        for _ in range(CORRECTIONS):
+            start = mean.detach()
+            mean = self.expmap(start, (weights * self.logmap(start.unsqueeze(-1), points)).sum(-1))
+        return mean
+
     def _mean_guess(self, points: Tensor, weights: Tensor) -> Tensor:
         # angles cannot be averaged as numbers: the direction of the mean phasor can
         return torch.atan2((weights * points.sin()).sum(-1), (weights * points.cos()).sum(-1))
+
+    def curvature_bounds(self) -> tuple[float, float]:
+        """0: a curve has no sections."""
+        return 0.0, 0.0
+
+    def injectivity_radius(self, x: Tensor | None = None) -> float:
+        """pi."""
+        return math.pi
+
+    def orthonormal_basis(self, x: Tensor) -> Tensor:
+        return torch.ones_like(x).unsqueeze(-1)
+
+    def random_tangent(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal velocities."""
+        return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
 
     def random(
         self,

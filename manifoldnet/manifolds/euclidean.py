@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -44,6 +45,14 @@ class Euclidean(LieGroup):
     def inverse(self, x: Tensor) -> Tensor:
         return -x
 
+    def left_jacobian(self, u: Tensor) -> Tensor:
+        """The identity (..., d, d), d the number of entries of a point; so are the other three."""
+        first = u.dim() - self.ndim
+        d = u.shape[first:].numel()
+        return torch.eye(d, dtype=u.dtype, device=u.device).expand(*u.shape[:first], d, d)
+
+    right_jacobian = left_jacobian_inverse = right_jacobian_inverse = left_jacobian
+
     def identity(
         self,
         shape: tuple[int, ...] = (),
@@ -82,10 +91,33 @@ class Euclidean(LieGroup):
         return u.expand(torch.broadcast_shapes(u.shape, x.shape))
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
-        return u
+        return self.proju(x, u)
 
     def projx(self, x: Tensor) -> Tensor:
         return x
+
+    def curvature_bounds(self) -> tuple[float, float]:
+        """0 everywhere."""
+        return 0.0, 0.0
+
+    def injectivity_radius(self, x: Tensor | None = None) -> float:
+        """Infinite."""
+        return math.inf
+
+    def orthonormal_basis(self, x: Tensor) -> Tensor:
+        point = x.shape[x.dim() - self.ndim :]
+        size = point.numel()
+        basis = torch.eye(size, dtype=x.dtype, device=x.device).reshape(size, *point)
+        return basis.expand(*x.shape[: x.dim() - self.ndim], *basis.shape)
+
+    def random_tangent(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal entries."""
+        return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+
+    def frechet_mean(self, points: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The weighted average."""
+        axis = -(self.ndim + 1)
+        return points.mean(axis) if weights is None else (self._mean_weights(points, weights) * points).sum(axis)
 
     def random(
         self,
@@ -96,6 +128,9 @@ class Euclidean(LieGroup):
     ) -> Tensor:
         """Standard normal entries."""
         return torch.randn(self._size(*size), dtype=dtype, device=device, generator=generator)
+
+    def _plain(self, point: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | str | None) -> Tensor:
+        return torch.zeros(point, dtype=dtype, device=device)
 
     def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         return True, None

@@ -178,11 +178,6 @@ class Hyperbolic(Space):
         square = (m0.square() - _dot(ms, ms)).clamp_min(self.radius**2)
         return with_time(self.radius * ms / square.sqrt(), self.radius)
 
-    def _mean_step(self, mean: Tensor, velocities: Tensor, weights: Tensor) -> Tensor:
-        # the Hessian of d^2 / 2 lies between 1 and c coth c <= sqrt(1 + c^2) with c = d / r
-        ratio = self.inner(mean, velocities, keepdim=True) / self.radius**2
-        return 2 / (1 + (weights * (1 + ratio).sqrt()).sum(-2))
-
     def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         return self._close(x[..., 0], self.projx(x)[..., 0], "x_0 is not sqrt(r^2 + |x_s|^2)", atol, rtol)
 

@@ -47,6 +47,12 @@ class PowerGroup(Group):
     def Ad(self, x: Tensor, v: Tensor) -> Tensor:
         return self.one.Ad(x, self._copies(v)).flatten(-2)
 
+    def coAd(self, x: Tensor, mu: Tensor) -> Tensor:
+        return self.one.coAd(x, self._copies(mu)).flatten(-2)
+
+    def coad(self, u: Tensor, mu: Tensor) -> Tensor:
+        return self.one.coad(self._copies(u), self._copies(mu)).flatten(-2)
+
     def dexp(self, u: Tensor, v: Tensor) -> Tensor:
         return self.one.dexp(self._copies(u), self._copies(v)).flatten(-2)
 
@@ -67,7 +73,8 @@ class Power(Space):
         ValueError: if n < 1 or the space is Euclidean with ndim other than 1.
     """
 
-    def __new__(cls, space: Space, n: int) -> Power:
+    def __new__(cls, space: Space | None = None, n: int = 1) -> Power:
+        # copying and unpickling make an object without arguments
         if cls is Power and isinstance(space, LieGroup):
             cls = GroupPower
         return super().__new__(cls)
@@ -86,6 +93,8 @@ class Power(Space):
         self.dim = None if space.dim is None else n * space.dim
         self.point_shape = None if space.point_shape is None else (n, *space.point_shape)
         self.name = f"Power({space.name}, {n})"
+        self.reversible = space.reversible
+        self.is_compact = space.is_compact
 
     @property
     def action(self) -> Action:
@@ -130,6 +139,42 @@ class Power(Space):
         moved = points.movedim(-self.ndim, -(self.ndim + 1))
         return self.space.frechet_mean(moved, None if weights is None else weights.unsqueeze(-2))
 
+    def curvature_bounds(self) -> tuple[float, float]:
+        """Those of one copy, and 0 for more than one: planes that mix copies are flat."""
+        low, high = self.space.curvature_bounds()
+        return (low, high) if self.n == 1 else (min(low, 0.0), max(high, 0.0))
+
+    def injectivity_radius(self, x: Tensor | None = None) -> float | Tensor:
+        """The smallest of the copies'."""
+        radius = self.space.injectivity_radius(x)
+        return radius.amin(-1) if isinstance(radius, Tensor) else radius
+
+    def orthonormal_basis(self, x: Tensor) -> Tensor:
+        # copy j's vectors stand in row j and are 0 for the other copies
+        one = self.space.orthonormal_basis(x).unsqueeze(-(self.space.ndim + 1))
+        rows = torch.eye(self.n, dtype=x.dtype, device=x.device)[(slice(None), None, slice(None))]
+        first = one.dim() - self.ndim - 2
+        return (rows[(...,) + (None,) * self.space.ndim] * one).flatten(first, first + 1)
+
+    def random_tangent(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return self.space.random_tangent(x, generator=generator)
+
+    def log_volume_density(self, x: Tensor, u: Tensor) -> Tensor:
+        """The sum over the copies."""
+        return self.space.log_volume_density(x, u).sum(-1)
+
+    def random_normal(
+        self,
+        mean: Tensor,
+        std: Tensor | float = 1.0,
+        *,
+        size: tuple[int, ...] = (),
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Independent Riemannian Gaussians in the copies."""
+        scale = std.unsqueeze(-1) if isinstance(std, Tensor) else std
+        return self.space.random_normal(mean, scale, size=size, generator=generator)
+
     def random(
         self,
         *size: Any,
@@ -138,6 +183,9 @@ class Power(Space):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         return self.space.random(self._size(*size), dtype=dtype, device=device, generator=generator)
+
+    def _plain(self, point: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | str | None) -> Tensor:
+        return self.space._plain(point[1:], dtype, device).expand(point)
 
     def _check_shape(self, shape: tuple[int, ...], name: str) -> tuple[bool, str | None]:
         ok, reason = super()._check_shape(shape, name)

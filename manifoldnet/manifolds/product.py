@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,6 +66,13 @@ class BlockGroup(Group):
         parts = zip(self.groups, self.split(x), v.split(self.dims, -1), strict=True)
         return _side_by_side([g.Ad(a, w) for g, a, w in parts])
 
+    def coAd(self, x: Tensor, mu: Tensor) -> Tensor:
+        parts = zip(self.groups, self.split(x), mu.split(self.dims, -1), strict=True)
+        return _side_by_side([g.coAd(a, w) for g, a, w in parts])
+
+    def coad(self, u: Tensor, mu: Tensor) -> Tensor:
+        return self._algebra("coad", u, mu)
+
     def dexp(self, u: Tensor, v: Tensor) -> Tensor:
         return self._algebra("dexp", u, v)
 
@@ -86,7 +94,8 @@ class Product(Space):
 
     ndim = 1
 
-    def __new__(cls, spaces: Sequence[Space]) -> Product:
+    def __new__(cls, spaces: Sequence[Space] = ()) -> Product:
+        # copying and unpickling make an object without arguments
         if cls is Product and spaces and all(isinstance(space, LieGroup) for space in spaces):
             cls = GroupProduct
         return super().__new__(cls)
@@ -101,6 +110,8 @@ class Product(Space):
         self.dim = sum(self.dims)
         self.point_shape = (sum(int(torch.Size(shape).numel()) for shape in self.shapes),)
         self.name = "Product(" + ", ".join(space.name for space in spaces) + ")"
+        self.reversible = all(space.reversible for space in spaces)
+        self.is_compact = all(space.is_compact for space in spaces)
 
     @property
     def action(self) -> Action:
@@ -159,6 +170,51 @@ class Product(Space):
         parts = zip(self.spaces, self.split(points), strict=True)
         return self.join([space.frechet_mean(p, weights) for space, p in parts])
 
+    def curvature_bounds(self) -> tuple[float, float]:
+        """The least and the largest of the factors' bounds, and 0 for more than one: planes that mix them are flat."""
+        lows, highs = zip(*(space.curvature_bounds() for space in self.spaces), strict=True)
+        mixed = () if len(self.spaces) == 1 else (0.0,)
+        return min(*lows, *mixed, lows[0]), max(*highs, *mixed, highs[0])
+
+    def injectivity_radius(self, x: Tensor | None = None) -> float | Tensor:
+        """The smallest of the factors'."""
+        points = [None] * len(self.spaces) if x is None else self.split(x)
+        radii = [space.injectivity_radius(p) for space, p in zip(self.spaces, points, strict=True)]
+        tensors = [r for r in radii if isinstance(r, Tensor)]
+        least = min((r for r in radii if not isinstance(r, Tensor)), default=math.inf)
+        if not tensors:
+            return least
+        return torch.stack(torch.broadcast_tensors(*tensors)).amin(0).clamp_max(least)
+
+    def orthonormal_basis(self, x: Tensor) -> Tensor:
+        rows: list[Tensor] = []
+        for index, (space, point) in enumerate(zip(self.spaces, self.split(x), strict=True)):
+            basis = space.orthonormal_basis(point)
+            factors = [basis.new_zeros((*x.shape[:-1], self.dims[index], *shape)) for shape in self.shapes]
+            factors[index] = basis
+            rows.append(self.join(factors))
+        return torch.cat(rows, -2)
+
+    def random_tangent(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        parts = zip(self.spaces, self.split(x), strict=True)
+        return self.join([space.random_tangent(p, generator=generator) for space, p in parts])
+
+    def log_volume_density(self, x: Tensor, u: Tensor) -> Tensor:
+        """The sum over the factors."""
+        return self._total("log_volume_density", False, x, u)
+
+    def random_normal(
+        self,
+        mean: Tensor,
+        std: Tensor | float = 1.0,
+        *,
+        size: tuple[int, ...] = (),
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Independent Riemannian Gaussians in the factors."""
+        parts = zip(self.spaces, self.split(mean), strict=True)
+        return self.join([space.random_normal(p, std, size=size, generator=generator) for space, p in parts])
+
     def random(
         self,
         *size: Any,
@@ -170,6 +226,10 @@ class Product(Space):
         parts = zip(self.spaces, self.shapes, strict=True)
         make: dict[str, Any] = {"dtype": dtype, "device": device, "generator": generator}
         return self.join([space.random((*batch, *shape), **make) for space, shape in parts])
+
+    def _plain(self, point: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | str | None) -> Tensor:
+        parts = zip(self.spaces, self.shapes, strict=True)
+        return self.join([space._plain(shape, dtype, device) for space, shape in parts])
 
     def _check_parts(self, check: Callable[..., tuple[bool, str | None]]) -> tuple[bool, str | None]:
         for index, space in enumerate(self.spaces):
