@@ -29,7 +29,7 @@ from manifoldnet.linalg.rows import (
     transpose,
 )
 from manifoldnet.linalg.spectral import difference_grid
-from manifoldnet.linalg.symmetric import sym, sym_expm, sym_logm
+from manifoldnet.linalg.symmetric import sym, sym_dlogm, sym_expm, sym_logm
 
 
 def whiten(factor: Tensor, y: Tensor) -> Tensor:
@@ -82,7 +82,8 @@ class _ForwardSquaredLogNorm(_SquaredLogNorm):
 
 
 def _gradient(a: Tensor) -> Tensor:
-    return 2 * sym(torch.linalg.solve(a, sym_logm(a)))
+    # not by torch.linalg.solve, whose forward derivative is NaN under vmap for some sizes of batch (torch 2.13)
+    return 2 * sym_dlogm(a, sym_logm(a))
 
 
 def _cholesky_grid(a: Grid) -> tuple[Grid, Grid]:

@@ -52,13 +52,14 @@ class _Derivative(torch.autograd.Function):
         batch = torch.broadcast_shapes(a.shape[:-2], e.shape[1:-2]) if k else a.shape[:-2]
         if k < 2 and a.shape[-1] in (2, 3) and closed_form_pays(batch, a):
             shape = (*batch, *a.shape[-2:])
-            rows = [to_rows(matrix.expand(shape)) for matrix in (a, *e.unbind(0))]
+            rows = [to_rows(matrix.expand(shape)) for matrix in (a, *_with_batch(e, len(shape)).unbind(0))]
             return from_rows(_kernel(f, k)(*rows)[0], shape)
         values, v = eigh(0.5 * (a + a.mT))
         nodes = [values[(..., *[None] * i, slice(None), *[None] * (k - i))] for i in range(k + 1)]
         weights = f.divided_difference(nodes)
         if k == 0:
             return (v * weights[..., None, :]) @ v.mT
+        e = _with_batch(e, len(batch) + 2)
         directions = (v.mT @ (0.5 * (e + e.mT)) @ v).unbind(0)
         if k == 1:
             return v @ (weights * directions[0]) @ v.mT
@@ -94,7 +95,13 @@ class _ForwardDerivative(_Derivative):
 
 
 def _one_more(a: Tensor, e: Tensor, g: Tensor, f: SpectralFunction) -> Tensor:
-    return spectral_derivative(a, torch.cat([e.expand(-1, *g.shape), g[None]]), f)
+    shape = torch.broadcast_shapes(g.shape, e.shape[1:])
+    return spectral_derivative(a, torch.cat([_with_batch(e, len(shape)).expand(-1, *shape), g.expand(1, *shape)]), f)
+
+
+def _with_batch(e: Tensor, dims: int) -> Tensor:
+    """Directions (k, ..., n, n) as (k, 1, ..., n, n), each with ``dims`` dimensions, so that batches align."""
+    return e[(slice(None), *[None] * (dims - e.dim() + 1))]
 
 
 def _leave_out(e: Tensor) -> list[Tensor]:

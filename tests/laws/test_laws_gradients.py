@@ -6,6 +6,7 @@ from law_cases import (
     F64,
     both_precisions,
     close,
+    conjugate_radius,
     coordinates,
     every_lie_group,
     every_space,
@@ -18,14 +19,14 @@ from law_cases import (
 from torch.autograd import grad, gradcheck, gradgradcheck
 
 
-def finite_gradients(value, *leaves):
+def finite_gradients(value, *leaves, regular=slice(None)):
+    """Where ``regular``, a gradient of 1e4 at a point of size 3 is one that has begun to blow up."""
     if not value.requires_grad:  # transport on flat spaces depends on neither point
         return
     weights = torch.rand(value.shape, dtype=value.dtype, generator=rng(30)) + 0.5
     for gradient in grad((weights * value).sum(), leaves):
         assert gradient.isfinite().all()
-        # a gradient of 1e4 at a point of size 3 is one that has begun to blow up
-        assert gradient.abs().max() < 1e4
+        assert (gradient[regular].abs() < 1e4).all()
 
 
 @every_space
@@ -38,10 +39,12 @@ def test_gradients_are_finite_at_singular_pairs(space, dtype):
     y = singular.repeat(count, *[1] * space.ndim).requires_grad_()
     finite_gradients(space.dist(x, y), x, y)
     finite_gradients(space.dist2(x, y), x, y)
-    finite_gradients(space.logmap(x, y), x, y)
-    finite_gradients(space.geodesic(x, y, 0.5), x, y)
+    # the logarithm's derivative has no bound at a conjugate point, such as the antipode on a sphere
+    regular = space.dist(x, y).detach() < conjugate_radius(space) - 0.02
+    finite_gradients(space.logmap(x, y), x, y, regular=regular)
+    finite_gradients(space.geodesic(x, y, 0.5), x, y, regular=regular)
     u = tangents(space, x.detach(), 1.0)
-    finite_gradients(space.transp(x, y, u), x, y)
+    finite_gradients(space.transp(x, y, u), x, y, regular=regular)
 
 
 @every_space
@@ -146,6 +149,10 @@ def test_group_maps_match_differences(group):
         group.dexp,
         group.dexpinv,
         group.bracket,
+        lambda u, v: group.coAd(group.exp(u), v),
+        group.coad,
+        lambda u, v: group.left_jacobian(u) * v,
+        lambda u, v: group.right_jacobian_inverse(u) * v,
     ):
         check_derivatives(f, u, v)
 
@@ -154,7 +161,7 @@ def test_group_maps_match_differences(group):
 def test_second_derivative_of_squared_distance_at_itself_is_the_metric(space):
     """Hess (dist^2 / 2) = metric at x = y, which is where eigenvalues repeat."""
     x = singular_points(space, F64)[0]
-    w = tangents(space, x, 1.0)
+    w = tangents(space, x, 0.5)
 
     def half_squared(a):
         return 0.5 * space.dist2(x, flat(space, x, a * w))
@@ -163,7 +170,7 @@ def test_second_derivative_of_squared_distance_at_itself_is_the_metric(space):
     (first,) = grad(half_squared(a), a, create_graph=True)
     (second,) = grad(first, a)
     assert abs(first.item()) < 1e-7
-    assert abs(second.item() - 1) < 1e-7
+    assert abs(second.item() - 0.25) < 1e-7
 
 
 @every_space

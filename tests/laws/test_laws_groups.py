@@ -15,6 +15,8 @@ from law_cases import (
     tangents,
 )
 
+from manifoldnet.manifolds import Group
+
 EPS = {torch.float32: 2e-4, F64: 1e-11}
 
 
@@ -142,12 +144,97 @@ def test_dexpinv_refuses_a_negative_order(group):
 
 
 @every_acting_group
+def test_ad_is_the_bracket(group):
+    u, v = coordinates(group, 4, seed=1), coordinates(group, 4, seed=2)
+    close(group.ad(u, v), group.bracket(u, v), 0)
+
+
+@every_acting_group
+def test_jacobians_are_the_derivatives_of_exp_in_either_frame(group):
+    """exp(u + e v) = exp(e J_l v) exp(u) = exp(u) exp(e J_r v) to first order, checked for every basis vector."""
+    e = 1e-5
+    u = coordinates(group, 3, scale=0.5, seed=1)
+    x = group.exp(u)
+    basis = torch.eye(group.dim, dtype=F64)
+    left, right = group.left_jacobian(u), group.right_jacobian(u)
+    assert left.shape == right.shape == (3, group.dim, group.dim)
+    for k in range(group.dim):
+        difference = group.exp(u + e * basis[k]) - group.exp(u - e * basis[k])
+        ahead, behind = (group.exp(s * e * left[..., k]) for s in (1, -1))
+        close(difference / (2 * e), (group.compose(ahead, x) - group.compose(behind, x)) / (2 * e), 1e-8)
+        ahead, behind = (group.exp(s * e * right[..., k]) for s in (1, -1))
+        close(difference / (2 * e), (group.compose(x, ahead) - group.compose(x, behind)) / (2 * e), 1e-8)
+
+
+@every_acting_group
+@both_precisions
+def test_jacobians_have_inverses_and_map_vectors(group, dtype):
+    u = coordinates(group, 5, scale=0.5, seed=1, dtype=dtype)
+    v = coordinates(group, 5, seed=2, dtype=dtype)
+    eye = torch.eye(group.dim, dtype=dtype).expand(5, group.dim, group.dim)
+    close(group.left_jacobian(u) @ group.left_jacobian_inverse(u), eye, EPS[dtype])
+    close(group.right_jacobian_inverse(u) @ group.right_jacobian(u), eye, EPS[dtype])
+    close((group.left_jacobian(u) @ v[..., None])[..., 0], group.dexp(u, v), EPS[dtype])
+    close((group.right_jacobian_inverse(u) @ v[..., None])[..., 0], group.dexpinv(-u, v), EPS[dtype])
+
+
+@every_lie_group
+def test_inverse_jacobians_are_the_derivatives_of_log(group):
+    """log(exp(e v) exp(u)) = u + e J_l^-1 v and log(exp(u) exp(e v)) = u + e J_r^-1 v to first order."""
+    e = 1e-5
+    u, v = coordinates(group, 8, scale=0.5, seed=1), coordinates(group, 8, seed=2)
+    x = group.exp(u)
+    ahead, behind = (group.log(group.compose(group.exp(s * e * v), x)) for s in (1, -1))
+    close((ahead - behind) / (2 * e), (group.left_jacobian_inverse(u) @ v[..., None])[..., 0], 1e-8)
+    ahead, behind = (group.log(group.compose(x, group.exp(s * e * v))) for s in (1, -1))
+    close((ahead - behind) / (2 * e), (group.right_jacobian_inverse(u) @ v[..., None])[..., 0], 1e-8)
+
+
+@every_acting_group
+@both_precisions
+def test_coadjoint_is_the_transpose_of_the_inverse_adjoint(group, dtype):
+    x = elements(group, 16, dtype=dtype)
+    u, v, mu = (coordinates(group, 16, seed=seed, dtype=dtype) for seed in (1, 2, 3))
+    wanted = (mu * group.Ad(group.inverse(x), v)).sum(-1)
+    close((group.coAd(x, mu) * v).sum(-1), wanted, EPS[dtype])
+    close((group.coad(u, mu) * v).sum(-1), -(mu * group.bracket(u, v)).sum(-1), EPS[dtype])
+
+
+@every_acting_group
+def test_coadjoint_is_an_action_with_generator_coad(group):
+    x, y = elements(group, 16, seed=1), elements(group, 16, seed=2)
+    u, mu = coordinates(group, 16, seed=3), coordinates(group, 16, seed=4)
+    close(group.coAd(group.compose(x, y), mu), group.coAd(x, group.coAd(y, mu)), 1e-10)
+    e = 1e-5
+    difference = (group.coAd(group.exp(e * u), mu) - group.coAd(group.exp(-e * u), mu)) / (2 * e)
+    close(difference, group.coad(u, mu), 1e-8)
+
+
+@every_acting_group
+def test_closed_forms_are_the_defaults(group):
+    x, u, mu = elements(group, 6), coordinates(group, 6, seed=1), coordinates(group, 6, seed=2)
+    close(group.coAd(x, mu), Group.coAd(group, x, mu), 1e-12)
+    close(group.coad(u, mu), Group.coad(group, u, mu), 1e-12)
+
+
+@every_acting_group
+def test_vmap_takes_the_group_maps(group):
+    u, v = coordinates(group, 4, scale=0.5, seed=1), coordinates(group, 4, seed=2)
+    x = group.exp(u)
+    for f, a, b in ((group.coad, u, v), (group.ad, u, v), (group.coAd, x, v), (group.Ad, x, v), (group.dexp, u, v)):
+        close(torch.vmap(f)(a, b), f(a, b), 1e-13)
+        close(torch.vmap(f, (0, None))(a, b[0]), f(a, b[:1].expand_as(b)), 1e-13)
+    close(torch.vmap(group.left_jacobian)(u), group.left_jacobian(u), 1e-13)
+
+
+@every_acting_group
 def test_algebra_and_group_broadcast(group):
     u, v = coordinates(group, 4, 1, scale=0.3, seed=1), coordinates(group, 3, scale=0.3, seed=2)
     full_u, full_v = torch.broadcast_tensors(u, v)
-    for name in ("bracket", "dexp", "dexpinv"):
+    for name in ("bracket", "dexp", "dexpinv", "coad"):
         close(getattr(group, name)(u, v).expand_as(full_v), getattr(group, name)(full_u, full_v), 1e-13)
     close(group.Ad(group.exp(u), v).expand_as(full_v), group.Ad(group.exp(full_u), full_v), 1e-13)
+    close(group.coAd(group.exp(u), v).expand_as(full_v), group.coAd(group.exp(full_u), full_v), 1e-13)
     close(group.compose(group.exp(u), group.exp(v)), group.compose(group.exp(full_u), group.exp(full_v)), 1e-13)
 
 
