@@ -29,22 +29,15 @@ def points(space, *batch, dtype=F64, seed=0):
     return space.random(*batch, *space.point_shape, dtype=dtype, generator=rng(seed))
 
 
-def injectivity_radius(space, x):
-    """As the space declares it, a number or one number a point."""
-    declared = getattr(space, "injectivity_radius", None)  # spaces that declare none have a cut locus beyond pi
-    return math.pi if declared is None else declared(x)
-
-
 def conjugate_radius(space):
     """No geodesic has conjugate points before: pi over the root of the largest curvature declared (Rauch 1951)."""
-    declared = getattr(space, "curvature_bounds", None)
-    upper = 0.0 if declared is None else declared()[1]
+    upper = space.curvature_bounds()[1]
     return math.inf if upper <= 0 else math.pi / math.sqrt(upper)
 
 
 def reach(space, x, length):
     """The length, shortened to stay well before the cut locus; of the batch's shape where the radius depends on x."""
-    radius = torch.as_tensor(injectivity_radius(space, x), dtype=x.dtype)
+    radius = torch.as_tensor(space.injectivity_radius(x), dtype=x.dtype)
     batch = x.shape[: x.dim() - space.ndim]
     # where the radius ends at singular matrices, float32 has no digits left of a metric at its very end
     share = 0.8 if conjugate_radius(space) == 0 else 0.96
@@ -128,7 +121,7 @@ def singular_geodesics(space):
     else:
         directions[1][1] = 1.0
     directions[2] = torch.randn(shape, dtype=F64, generator=rng(4))
-    radius = float(torch.as_tensor(injectivity_radius(space, start)))
+    radius = float(torch.as_tensor(space.injectivity_radius(start)))
     ends = (radius - 1e-6, radius) if math.isfinite(radius) else (3.0,)
     u = torch.stack([space.proju(start, d) for d in directions])
     u = u / space.norm(start, u, keepdim=True)

@@ -7,7 +7,7 @@ Euclidean gradient, which on SPD matrices with a small eigenvalue is longer than
 import geoopt
 import pytest
 import torch
-from law_cases import F64, close, every_space, near, points, reach, singular_points
+from law_cases import F64, every_space, near, points, reach, singular_points
 from torch import nn
 
 OPTIMISERS = {
@@ -62,20 +62,36 @@ def test_optimisers_start_at_the_identity(space):
         assert parameter.isfinite().all()
 
 
-@every_space
-def test_float32_steps_do_not_leave_the_space(space):
-    """Momentum against a target that jumps, for which rotation matrices drift most."""
+def worst_drift(space, steps):
+    """Largest distance to the space, relative to the point, on the way after momentum steps to targets that jump.
+
+    With them rotation matrices drift most. Distances are measured in float64.
+    """
     plain = singular_points(space, torch.float32)[0]
     targets = near(space, plain.expand(200, *space.point_shape), 2.0)
     parameter = geoopt.ManifoldParameter(plain, manifold=space)
     optimiser = geoopt.optim.RiemannianSGD([parameter], lr=1e-2, momentum=0.9)
-    for target in targets:
+    worst = 0.0
+    for step in range(steps):
         optimiser.zero_grad()
-        space.dist2(parameter, target).backward()
+        space.dist2(parameter, targets[step % len(targets)]).backward()
         optimiser.step()
-    x = parameter.detach()
-    assert x.isfinite().all()
-    close(space.projx(x), x, 1e-5)
+        if (step + 1) % 100 == 0:
+            x = parameter.detach().double()
+            assert x.isfinite().all()
+            worst = max(worst, ((space.projx(x) - x).abs().max() / x.abs().max().clamp_min(1.0)).item())
+    return worst
+
+
+@every_space
+def test_float32_steps_do_not_leave_the_space(space):
+    assert worst_drift(space, 200) < 1e-6
+
+
+@pytest.mark.slow
+@every_space
+def test_ten_thousand_float32_steps_do_not_leave_the_space(space):
+    assert worst_drift(space, 10_000) < 1e-6
 
 
 class Held(nn.Module):

@@ -66,7 +66,7 @@ def test_the_action_is_by_isometries(space):
     v = coordinates(space.action.group, 16, scale=0.5, seed=10)
     moved_x, moved_y = space.action.act_exp(v, x), space.action.act_exp(v, y)
     change = (space.dist(moved_x, moved_y) - space.dist(x, y)).abs().max()
-    assert (change < 1e-10) == getattr(space.action, "is_isometric", True)
+    assert (change < 1e-10) == space.action.is_isometric
 
 
 @every_space
