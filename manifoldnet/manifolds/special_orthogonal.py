@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -13,12 +12,12 @@ from manifoldnet.linalg import expm
 from manifoldnet.linalg import hat as rotation_hat
 from manifoldnet.linalg import vee as rotation_vee
 from manifoldnet.linalg.orthogonal import rotation_logm_value, skew, skew_from_vector, skew_to_vector
-from manifoldnet.manifolds.group import LieGroup
 from manifoldnet.manifolds.matrix_group import MatrixGroup
+from manifoldnet.manifolds.rotations import Rotations
 from manifoldnet.manifolds.so3 import SO3
 
 
-class SO(MatrixGroup, LieGroup):
+class SO(Rotations, MatrixGroup):
     """Rotation matrices (..., n, n) with the bi-invariant metric tr(U'V)/2, where a turn in a plane by t has length t.
 
     Coordinates of the algebra are the n(n-1)/2 entries below the diagonal by rows, in radians, which are orthonormal:
@@ -31,9 +30,6 @@ class SO(MatrixGroup, LieGroup):
     Raises:
         ValueError: for n < 2.
     """
-
-    ndim = 2
-    is_compact = True
 
     def __new__(cls, n: int | None = None) -> Any:
         if n is not None and n < 2:
@@ -57,9 +53,6 @@ class SO(MatrixGroup, LieGroup):
         function = _Log if torch.compiler.is_compiling() else _ForwardLog
         return function.apply(self, x)
 
-    def inverse(self, x: Tensor) -> Tensor:
-        return x.mT
-
     def hat(self, v: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch n n"]:
         return rotation_hat(v) if v.shape[-1] == 3 else skew_from_vector(v)
 
@@ -68,13 +61,6 @@ class SO(MatrixGroup, LieGroup):
 
     def Ad(self, x: Tensor, v: Tensor) -> Tensor:
         return self.vee(x @ self.hat(v) @ x.mT)
-
-    def coAd(self, x: Tensor, mu: Tensor) -> Tensor:
-        """The adjoint action itself: rotations keep the inner product of the coordinates."""
-        return self.Ad(x, mu)
-
-    def coad(self, u: Tensor, mu: Tensor) -> Tensor:
-        return self.bracket(u, mu)
 
     def _dexpinv(self, u: Tensor, v: Tensor) -> Tensor:
         """By dexp_u = sinhc(ad/2) e^(ad/2), whose first factor is symmetric and singular only at conjugate points."""
@@ -96,12 +82,6 @@ class SO(MatrixGroup, LieGroup):
             raise ValueError("shape: the identity of SO(n) needs n, which SO() does not know")
         return torch.eye(self.n, dtype=dtype, device=device).expand(*shape, self.n, self.n)
 
-    def tangent_of(self, v: Tensor, x: Tensor) -> Tensor:
-        return self.hat(v) @ x
-
-    def coordinates_of(self, x: Tensor, u: Tensor) -> Tensor:
-        return self.vee(u @ x.mT)
-
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         return x @ expm(skew(x.mT @ u))
 
@@ -112,31 +92,10 @@ class SO(MatrixGroup, LieGroup):
         square = self.log(y @ x.mT).square().sum(-1)
         return square[..., None, None] if keepdim else square
 
-    def retr(self, x: Tensor, u: Tensor) -> Tensor:
-        """Exponential map, then one Newton step to the orthogonal matrices: 10^4 float32 steps do not drift."""
-        y = self.expmap(x, u)
-        return 1.5 * y - 0.5 * y @ (y.mT @ y)
-
-    def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
-        product = 0.5 * u * (u if v is None else v)
-        return self._sum(product.expand(torch.broadcast_shapes(product.shape, x.shape)), keepdim)
-
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Parallel transport along the geodesic from x to y = exp(w) x: exp(w/2) v x' exp(-w/2) y."""
         half = self.exp(0.5 * self.log(y @ x.mT))
         return half @ skew(v @ x.mT) @ half.mT @ y
-
-    def proju(self, x: Tensor, u: Tensor) -> Tensor:
-        return x @ skew(x.mT @ u)
-
-    def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
-        return 2 * x @ skew(x.mT @ u)
-
-    def projx(self, x: Tensor) -> Tensor:
-        """The nearest rotation in the Frobenius norm."""
-        u, _, vh = torch.linalg.svd(x)
-        sign = torch.linalg.det(u @ vh).sign()
-        return torch.cat([u[..., :-1], u[..., -1:] * sign[..., None, None]], -1) @ vh
 
     def random(
         self,
@@ -164,28 +123,11 @@ class SO(MatrixGroup, LieGroup):
         """
         return (0.0, 0.0) if self.n == 2 else (0.0, 0.5)
 
-    def injectivity_radius(self, x: Tensor | None = None) -> float:
-        """pi: a half turn in a plane is reached from both sides."""
-        return math.pi
-
     def _check_shape(self, shape: tuple[int, ...], name: str) -> tuple[bool, str | None]:
         ok, reason = super()._check_shape(shape, name)
         if ok and shape[-1] != shape[-2]:
             return False, f"{name}: {self.name} wants square matrices, got shape {tuple(shape)}"
         return ok, reason
-
-    def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
-        eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand_as(x)
-        ok, reason = self._close(x.mT @ x, eye, "x'x is not the identity", atol, rtol)
-        if ok and not bool((torch.linalg.det(x) > 0).all()):
-            return False, f"{self.name}: a matrix has determinant -1"
-        return ok, reason
-
-    def _check_vector_on_tangent(
-        self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
-        w = x.mT @ u
-        return self._close(w, -w.mT, "x'u is not skew", atol, rtol)
 
 
 class _Log(torch.autograd.Function):
