@@ -40,6 +40,7 @@ def test_wrapping_has_slope_one():
 
 def test_nan_stays_nan():
     assert wrap_angle(torch.tensor([math.nan, math.inf])).isnan().all()
+    assert safe_sqrt(torch.tensor(math.nan)).isnan()
 
 
 def test_square_root_and_norm_have_gradient_zero_at_zero():
