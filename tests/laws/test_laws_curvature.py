@@ -54,7 +54,7 @@ def test_geodesics_are_shortest_up_to_the_injectivity_radius(space):
     y = space.expmap(x, u)
     close(space.dist(x, y), 0.999 * radius, 1e-8)
     close(space.logmap(x, y), u, 1e-6)
-    assert torch.as_tensor(space.injectivity_radius()).min() <= radius.min() + 1e-12 or math.isinf(
+    assert torch.as_tensor(space.injectivity_radius(), dtype=F64).min() <= radius.min() + 1e-12 or math.isinf(
         space.injectivity_radius()
     )
 
