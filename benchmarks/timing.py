@@ -1,8 +1,13 @@
-"""Paired timing: all candidates take turns within every round, so that a busy machine slows all of them alike."""
+"""Paired timing: all candidates take turns within every round, so that a busy machine slows all of them alike.
+
+Every round has another order: a call also pays for the state in which the one before it left the caches and the
+allocator's free memory.
+"""
 
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
@@ -19,14 +24,17 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> 
         for _ in range(WARM_UP):
             call()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    order = list(candidates)
+    shuffle = random.Random(0).shuffle
     gc.collect()
     gc.disable()
     try:
         for _ in range(rounds):
-            for name, call in candidates.items():
+            shuffle(order)
+            for name in order:
                 _synchronise()
                 start = time.perf_counter()
-                call()
+                candidates[name]()
                 _synchronise()
                 seconds[name].append(time.perf_counter() - start)
     finally:

@@ -20,12 +20,13 @@ from manifoldnet.linalg.fused import Fused
 from manifoldnet.linalg.general import cholesky, eigh
 from manifoldnet.linalg.kernel import Kernel
 from manifoldnet.linalg.rows import (
+    Entries,
     Grid,
     as_symmetric,
     congruence,
     entrywise,
+    flatten,
     scaled_congruence,
-    stack,
     transpose,
 )
 from manifoldnet.linalg.spectral import difference_grid
@@ -125,7 +126,7 @@ def _whitened(inverse: Grid, y: Grid) -> Grid:
     return grid
 
 
-def _frames(x: Tensor, y: Tensor) -> tuple[list[Tensor], Grid, Grid]:
+def _frames(x: Entries, y: Entries) -> tuple[list[Tensor], Grid, Grid]:
     """l, P and Q of the module's docstring."""
     n = len(as_symmetric(x))
     factor, inverse = _cholesky_grid(as_symmetric(x))
@@ -137,36 +138,36 @@ def _frames(x: Tensor, y: Tensor) -> tuple[list[Tensor], Grid, Grid]:
     return values, p, q
 
 
-def _exp_rows(x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+def _exp_entries(x: Entries, u: Entries) -> tuple[Entries]:
     values, p, _ = _frames(x, u)
-    return (stack(scaled_congruence(p, [w.exp() for w in values])),)
+    return (flatten(scaled_congruence(p, [w.exp() for w in values])),)
 
 
-def _log_rows(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+def _log_entries(x: Entries, y: Entries) -> tuple[Entries]:
     values, p, _ = _frames(x, y)
-    return (stack(scaled_congruence(p, [w.log() for w in values])),)
+    return (flatten(scaled_congruence(p, [w.log() for w in values])),)
 
 
-def _squared_distance_rows(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+def _squared_distance_entries(x: Entries, y: Entries) -> tuple[Entries]:
     _, inverse = _cholesky_grid(as_symmetric(x))
     values, _ = eigen_grid(_whitened(inverse, as_symmetric(y)))
     logs = [w.log() for w in values]
-    return (_dot(logs, logs)[None],)
+    return ([_dot(logs, logs)],)
 
 
-def _exp_vjp(g: Tensor, x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+def _exp_vjp(g: Entries, x: Entries, u: Entries) -> tuple[Entries, Entries]:
     values, p, q = _frames(x, u)
     return _pulled(g, p, q, [w.exp() for w in values], difference_grid(Exp(), values), values)
 
 
-def _log_vjp(g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+def _log_vjp(g: Entries, x: Entries, y: Entries) -> tuple[Entries, Entries]:
     values, p, q = _frames(x, y)
     return _pulled(g, p, q, [w.log() for w in values], difference_grid(Log(), values), values)
 
 
 def _pulled(
-    g: Tensor, p: Grid, q: Grid, images: list[Tensor], differences: Grid, values: list[Tensor]
-) -> tuple[Tensor, Tensor]:
+    g: Entries, p: Grid, q: Grid, images: list[Tensor], differences: Grid, values: list[Tensor]
+) -> tuple[Entries, Entries]:
     """Cotangents of x and y for F(x, y) = P f(l) P'.
 
     Their weights are (f_i + f_j - (l_i + l_j) f[l_i, l_j]) / 2 and f[l_i, l_j].
@@ -178,14 +179,14 @@ def _pulled(
         for j in range(i + 1):
             sums = images[i] + images[j] - (values[i] + values[j]) * differences[i][j]
             grid[i][j] = grid[j][i] = 0.5 * sums
-    return stack(congruence(q, entrywise(grid, inner))), stack(congruence(q, entrywise(differences, inner)))
+    return flatten(congruence(q, entrywise(grid, inner))), flatten(congruence(q, entrywise(differences, inner)))
 
 
-def _squared_distance_vjp(g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+def _squared_distance_vjp(g: Entries, x: Entries, y: Entries) -> tuple[Entries, Entries]:
     values, _, q = _frames(x, y)
     slopes = [2 * g[0] * w.log() for w in values]
     grad_y = scaled_congruence(q, [s / w for s, w in zip(slopes, values, strict=True)])
-    return stack(scaled_congruence(q, [-s for s in slopes])), stack(grad_y)
+    return flatten(scaled_congruence(q, [-s for s in slopes])), flatten(grad_y)
 
 
 def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
@@ -195,10 +196,10 @@ def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
     return total
 
 
-_EXP = Fused(_exp_reference, Kernel(_exp_rows), Kernel(_exp_vjp), (2, 2), 2)
-_LOG = Fused(_log_reference, Kernel(_log_rows), Kernel(_log_vjp), (2, 2), 2)
+_EXP = Fused(_exp_reference, Kernel(_exp_entries), Kernel(_exp_vjp), (2, 2), 2)
+_LOG = Fused(_log_reference, Kernel(_log_entries), Kernel(_log_vjp), (2, 2), 2)
 _SQUARED_DISTANCE = Fused(
-    _squared_distance_reference, Kernel(_squared_distance_rows), Kernel(_squared_distance_vjp), (2, 2), 0
+    _squared_distance_reference, Kernel(_squared_distance_entries), Kernel(_squared_distance_vjp), (2, 2), 0
 )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manifoldnet.linalg.kernel import Kernel, closed_form_pays
-from manifoldnet.linalg.rows import from_rows, to_rows
+from manifoldnet.linalg.rows import Entries, to_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +20,8 @@ class Fused:
     Args:
         reference: the same map made of differentiable operations, for every size and every order of derivative;
             the kernels stand in for it and for its first derivative.
-        value: rows of each x to rows of y.
-        vjp: rows of the cotangent of y and of each x to rows of the cotangent of each x.
+        value: entries of each x to those of y.
+        vjp: entries of the cotangent of y and of each x to those of the cotangent of each x.
         inputs: number of point dimensions of each x.
         output: number of point dimensions of y.
 
@@ -50,27 +50,27 @@ class Fused:
         pulled: tuple[Tensor, ...] = torch.func.vjp(self.reference, *xs)[1](g)
         return pulled
 
-    def points(self, rows: Tensor, batch: tuple[int, ...]) -> Tensor:
-        """Rows of y as points."""
-        entries = rows.shape[0]
+    def shaped(self, y: Tensor, batch: tuple[int, ...]) -> Tensor:
+        """y of shape (N, entries) as a batch of points."""
+        entries = y.shape[1]
         n = ((), (entries,), (round(entries**0.5),) * 2)[self.output]
-        return from_rows(rows, (*batch, *n))
+        return y.view((*batch, *n))
 
 
-def smooth(rows: Callable[[Tensor], tuple[Tensor, ...]], point: int, output: int) -> Fused:
-    """The map of points with ``point`` dimensions whose rows are made by differentiable operations.
+def smooth(entries: Callable[[Entries], list[Tensor]], point: int, output: int) -> Fused:
+    """The map of points with ``point`` dimensions whose entries are made by differentiable operations.
 
     Its first derivative comes from the same operations, so it must be finite wherever the map is.
     """
 
     def reference(x: Tensor) -> Tensor:
-        return op.points(rows(to_rows(x, point))[0], tuple(x.shape[: x.dim() - point]))
+        rows = to_rows(x, point).unbind(0)
+        return op.shaped(torch.stack(entries(rows), -1), tuple(x.shape[: x.dim() - point]))
 
-    def vjp(g: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        pulled: tuple[Tensor, ...] = torch.func.vjp(rows, x)[1]((g,))
-        return pulled
+    def vjp(g: Entries, x: Entries) -> tuple[Entries]:
+        return (torch.func.vjp(lambda *x: entries(x), *x)[1](list(g)),)
 
-    op = Fused(reference, Kernel(rows), Kernel(vjp), (point,), output)
+    op = Fused(reference, Kernel(lambda x: (entries(x),)), Kernel(vjp), (point,), output)
     return op
 
 
@@ -81,8 +81,8 @@ class _Value(torch.autograd.Function):
     def forward(*arguments: Any) -> Tensor:
         *xs, op = arguments
         batch = tuple(xs[0].shape[: xs[0].dim() - op.inputs[0]])
-        (rows,) = op.value(*(to_rows(x, d) for x, d in zip(xs, op.inputs, strict=True)))
-        return op.points(rows, batch)
+        (y,) = op.value(*(to_rows(x, d) for x, d in zip(xs, op.inputs, strict=True)))
+        return op.shaped(y, batch)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -104,7 +104,7 @@ class _Pullback(torch.autograd.Function):
         g, *xs, op = arguments
         rows = [to_rows(x, d) for x, d in zip(xs, op.inputs, strict=True)]
         pulled = op.vjp(to_rows(g, op.output), *rows)
-        return tuple(from_rows(p, x.shape) for p, x in zip(pulled, xs, strict=True))
+        return tuple(p.view(x.shape) for p, x in zip(pulled, xs, strict=True))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

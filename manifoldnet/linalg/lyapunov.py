@@ -14,7 +14,7 @@ from torch import Tensor
 
 from manifoldnet.linalg.eigen import eigen_grid
 from manifoldnet.linalg.kernel import Kernel, closed_form_pays
-from manifoldnet.linalg.rows import Grid, as_symmetric, congruence, entrywise, from_rows, stack, to_rows, transpose
+from manifoldnet.linalg.rows import Entries, Grid, as_symmetric, congruence, entrywise, flatten, to_rows, transpose
 from manifoldnet.linalg.symmetric import sym
 
 
@@ -35,7 +35,7 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(m: Tensor, u: Tensor) -> Tensor:
         if m.shape[-1] in (2, 3) and closed_form_pays(m.shape[:-2], m):
-            return from_rows(_KERNEL(to_rows(m), to_rows(u))[0], m.shape)
+            return _KERNEL(to_rows(m), to_rows(u))[0].view(m.shape)
         values, v = torch.linalg.eigh(m)
         return v @ ((v.mT @ u @ v) / (values[..., :, None] + values[..., None, :])) @ v.mT
 
@@ -59,10 +59,10 @@ class _ForwardSolve(_Solve):
         return lyapunov(m, change if dm is None else change - 2 * sym(sym(dm) @ z))
 
 
-def _solve_rows(m: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+def _solve_entries(m: Entries, u: Entries) -> tuple[Entries]:
     values, v = eigen_grid(as_symmetric(m))
     weights: Grid = [[1 / (a + b) for b in values] for a in values]
-    return (stack(congruence(v, entrywise(weights, congruence(transpose(v), as_symmetric(u))))),)
+    return (flatten(congruence(v, entrywise(weights, congruence(transpose(v), as_symmetric(u))))),)
 
 
-_KERNEL = Kernel(_solve_rows)
+_KERNEL = Kernel(_solve_entries)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifoldnet.linalg.fused import smooth
+from manifoldnet.linalg.rows import Entries
 from manifoldnet.linalg.scalar import away_from_zero, even_function
 
 THRESHOLD = 0.25
@@ -36,6 +37,9 @@ ASIN_SERIES = (2.0, 1 / 3, 3 / 20, 5 / 56, 35 / 576, 63 / 1408, 231 / 6656, 143 
 def _alternating(first: int) -> list[float]:
     return [(-1) ** k / factorial(2 * k + first) for k in range(TERMS)]
 
+HALF_SIN_SERIES = [(-1) ** k / (factorial(2 * k + 1) * 2 ** (2 * k + 1)) for k in range(TERMS)]
+HALF_COS_SERIES = [(-1) ** k / (factorial(2 * k) * 2 ** (2 * k)) for k in range(TERMS)]
+
 
 def _sinc(s: Tensor) -> Tensor:
     """sin(theta) / theta."""
@@ -48,6 +52,14 @@ def _cosc(s: Tensor) -> Tensor:
     theta = away_from_zero(s, THRESHOLD).sqrt()
     half = torch.sin(theta / 2) / theta
     return even_function(s, 2 * half * half, _alternating(2), THRESHOLD)
+
+
+def _half_angle(s: Tensor) -> tuple[Tensor, Tensor]:
+    """sin(theta/2) / theta and cos(theta/2), of which :func:`_sinc` and :func:`_cosc` are products."""
+    theta = away_from_zero(s, THRESHOLD).sqrt()
+    half = 0.5 * theta
+    k = even_function(s, half.sin() / theta, HALF_SIN_SERIES, THRESHOLD)
+    return k, even_function(s, half.cos(), HALF_COS_SERIES, THRESHOLD)
 
 
 def _sinc3(s: Tensor) -> Tensor:
@@ -76,19 +88,21 @@ def vee(m: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     )
 
 
-def _expm_rows(v: Tensor) -> tuple[Tensor, ...]:
-    x, y, z = v.unbind(0)
+def _expm_entries(v: Entries) -> list[Tensor]:
+    x, y, z = v
     s = x * x + y * y + z * z
-    a, b = _sinc(s), _cosc(s)
+    k, c = _half_angle(s)
+    # one sine, one cosine and one root a vector: a = sin(theta) / theta, b = (1 - cos(theta)) / theta^2
+    a, b = 2 * k * c, 2 * k * k
     ax, ay, az = a * x, a * y, a * z
-    bxy, bxz, byz = b * x * y, b * x * z, b * y * z
-    xx, yy, zz = b * x * x, b * y * y, b * z * z
-    rows = [1 - yy - zz, bxy - az, bxz + ay, bxy + az, 1 - xx - zz, byz - ax, bxz - ay, byz + ax, 1 - xx - yy]
-    return (torch.stack(rows),)
+    bx, by = b * x, b * y
+    bxy, bxz, byz = bx * y, bx * z, by * z
+    xx, yy, zz = bx * x, by * y, b * z * z
+    return [1 - yy - zz, bxy - az, bxz + ay, bxy + az, 1 - xx - zz, byz - ax, bxz - ay, byz + ax, 1 - xx - yy]
 
 
-def _quaternion_rows(r: Tensor) -> tuple[Tensor, ...]:
-    m00, m01, m02, m10, m11, m12, m20, m21, m22 = r.unbind(0)
+def _quaternion_entries(r: Entries) -> list[Tensor]:
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = r
     # the four diagonal entries and, without them, the rows of 4 q q'
     w, x, y, z = 1 + m00 + m11 + m22, 1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22
     wx, wy, wz = m21 - m12, m02 - m20, m10 - m01
@@ -102,32 +116,30 @@ def _quaternion_rows(r: Tensor) -> tuple[Tensor, ...]:
     q = [pick(w, wx, wy, wz), pick(wx, x, xy, xz), pick(wy, xy, y, yz), pick(wz, xz, yz, z)]
     scale = 1 / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]).sqrt()
     scale = torch.where(q[0] < 0, -scale, scale)
-    return (torch.stack([entry * scale for entry in q]),)
+    return [entry * scale for entry in q]
 
 
-def _logm_rows(r: Tensor) -> tuple[Tensor, ...]:
-    (q,) = _quaternion_rows(r)
-    w, x, y, z = q.unbind(0)
+def _logm_entries(r: Entries) -> list[Tensor]:
+    w, x, y, z = _quaternion_entries(r)
     s = x * x + y * y + z * z
     n = away_from_zero(s, 1e-2).sqrt()
     ratio = even_function(s, 2 * torch.atan2(n, w) / n, ASIN_SERIES, 1e-2)
-    return (torch.stack([ratio * x, ratio * y, ratio * z]),)
+    return [ratio * x, ratio * y, ratio * z]
 
 
-def _matrix_rows(q: Tensor) -> tuple[Tensor, ...]:
-    w, x, y, z = q.unbind(0)
+def _matrix_entries(q: Entries) -> list[Tensor]:
+    w, x, y, z = q
     scale = 2 / (w * w + x * x + y * y + z * z)
     xx, yy, zz = scale * x * x, scale * y * y, scale * z * z
     xy, xz, yz = scale * x * y, scale * x * z, scale * y * z
     wx, wy, wz = scale * w * x, scale * w * y, scale * w * z
-    rows = [1 - yy - zz, xy - wz, xz + wy, xy + wz, 1 - xx - zz, yz - wx, xz - wy, yz + wx, 1 - xx - yy]
-    return (torch.stack(rows),)
+    return [1 - yy - zz, xy - wz, xz + wy, xy + wz, 1 - xx - zz, yz - wx, xz - wy, yz + wx, 1 - xx - yy]
 
 
-_EXPM = smooth(_expm_rows, 1, 2)
-_LOGM = smooth(_logm_rows, 2, 1)
-_TO_QUATERNION = smooth(_quaternion_rows, 2, 1)
-_FROM_QUATERNION = smooth(_matrix_rows, 1, 2)
+_EXPM = smooth(_expm_entries, 1, 2)
+_LOGM = smooth(_logm_entries, 2, 1)
+_TO_QUATERNION = smooth(_quaternion_entries, 2, 1)
+_FROM_QUATERNION = smooth(_matrix_entries, 1, 2)
 
 
 def rotation_expm(v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:

@@ -1,4 +1,4 @@
-"""Batches of small matrices as rows of their entries (structure of arrays), in which kernels compute."""
+"""Batches of small matrices by their entries (structure of arrays), in which kernels compute."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Components = Sequence[Tensor]
+Entries = Sequence[Tensor]
 Grid = list[list[Tensor]]
-
-
-# columns that are turned at a time: they fit in the processor's cache in both layouts
-BLOCK = 8192
 
 
 def to_rows(x: Tensor, ndim: int = 2) -> Tensor:
@@ -22,38 +18,29 @@ def to_rows(x: Tensor, ndim: int = 2) -> Tensor:
     return torch.stack(x.reshape(-1, point.numel()).unbind(-1))
 
 
-def from_rows(rows: Tensor, shape: Sequence[int]) -> Tensor:
-    """Inverse of :func:`to_rows` for the full shape of the batch of points."""
-    # inside torch.compile the number of blocks would become part of the graph
-    whole = torch.compiler.is_compiling() or rows.shape[1] <= BLOCK
-    blocks = [rows] if whole else rows.split(BLOCK, 1)
-    return torch.cat([block.t() for block in blocks]).view(tuple(shape))
-
-
 def size_of(entries: int) -> int:
     """n of the n x n matrices with that many entries, n <= 3."""
     return {1: 1, 4: 2, 9: 3}[entries]
 
 
-def as_grid(rows: Tensor) -> Grid:
+def as_grid(entries: Entries) -> Grid:
     """The entries m[i][j] of general matrices."""
-    entries = rows.unbind(0)
     n = size_of(len(entries))
     return [list(entries[n * i : n * i + n]) for i in range(n)]
 
 
-def as_symmetric(rows: Tensor) -> Grid:
+def as_symmetric(entries: Entries) -> Grid:
     """The entries m[i][j] of the symmetric parts; each is one tensor, named from both sides of the diagonal."""
-    m = as_grid(rows)
+    m = as_grid(entries)
     for i in range(len(m)):
         for j in range(i):
             m[i][j] = m[j][i] = 0.5 * (m[i][j] + m[j][i])
     return m
 
 
-def stack(m: Grid) -> Tensor:
+def flatten(m: Grid) -> list[Tensor]:
     """Inverse of :func:`as_grid`."""
-    return torch.stack([entry for row in m for entry in row])
+    return [entry for row in m for entry in row]
 
 
 def product(a: Grid, b: Grid) -> Grid:
@@ -81,7 +68,7 @@ def congruence(a: Grid, s: Grid) -> Grid:
     return symmetric_product(product(a, s), transpose(a))
 
 
-def scaled_congruence(a: Grid, d: Components) -> Grid:
+def scaled_congruence(a: Grid, d: Entries) -> Grid:
     """a diag(d) a'."""
     return symmetric_product([[x * y for x, y in zip(row, d, strict=True)] for row in a], transpose(a))
 
@@ -91,7 +78,7 @@ def entrywise(a: Grid, b: Grid) -> Grid:
     return [[x * y for x, y in zip(p, q, strict=True)] for p, q in zip(a, b, strict=True)]
 
 
-def _dot(a: Components, b: Components) -> Tensor:
+def _dot(a: Entries, b: Entries) -> Tensor:
     total = a[0] * b[0]
     for x, y in zip(a[1:], b[1:], strict=True):
         total = total + x * y

@@ -19,13 +19,13 @@ from manifoldnet.linalg.eigen import eigen_grid
 from manifoldnet.linalg.general import eigh
 from manifoldnet.linalg.kernel import Kernel, closed_form_pays
 from manifoldnet.linalg.rows import (
+    Entries,
     Grid,
     as_symmetric,
     congruence,
     entrywise,
-    from_rows,
+    flatten,
     scaled_congruence,
-    stack,
     to_rows,
     transpose,
 )
@@ -53,7 +53,7 @@ class _Derivative(torch.autograd.Function):
         if k < 2 and a.shape[-1] in (2, 3) and closed_form_pays(batch, a):
             shape = (*batch, *a.shape[-2:])
             rows = [to_rows(matrix.expand(shape)) for matrix in (a, *_with_batch(e, len(shape)).unbind(0))]
-            return from_rows(_kernel(f, k)(*rows)[0], shape)
+            return _kernel(f, k)(*rows)[0].view(shape)
         values, v = eigh(0.5 * (a + a.mT))
         nodes = [values[(..., *[None] * i, slice(None), *[None] * (k - i))] for i in range(k + 1)]
         weights = f.divided_difference(nodes)
@@ -121,13 +121,13 @@ def difference_grid(f: SpectralFunction, values: list[Tensor]) -> Grid:
 
 @cache
 def _kernel(f: SpectralFunction, k: int) -> Kernel:
-    def value(a: Tensor) -> tuple[Tensor, ...]:
+    def value(a: Entries) -> tuple[Entries]:
         values, v = eigen_grid(as_symmetric(a))
-        return (stack(scaled_congruence(v, [f.value(x) for x in values])),)
+        return (flatten(scaled_congruence(v, [f.value(x) for x in values])),)
 
-    def derivative(a: Tensor, e: Tensor) -> tuple[Tensor, ...]:
+    def derivative(a: Entries, e: Entries) -> tuple[Entries]:
         values, v = eigen_grid(as_symmetric(a))
         inner = congruence(transpose(v), as_symmetric(e))
-        return (stack(congruence(v, entrywise(difference_grid(f, values), inner))),)
+        return (flatten(congruence(v, entrywise(difference_grid(f, values), inner))),)
 
     return Kernel(derivative if k else value)

@@ -13,7 +13,7 @@ from manifoldnet.linalg.divided_differences import Exp, Log, Power, SpectralFunc
 from manifoldnet.linalg.eigen import eigen_grid
 from manifoldnet.linalg.general import eigh
 from manifoldnet.linalg.kernel import Kernel, closed_form_pays
-from manifoldnet.linalg.rows import as_symmetric, from_rows, stack, to_rows
+from manifoldnet.linalg.rows import Entries, as_symmetric, to_rows
 from manifoldnet.linalg.spectral import spectral_derivative
 
 
@@ -67,7 +67,7 @@ class _Eigh(torch.autograd.Function):
     def forward(a: Tensor) -> tuple[Tensor, Tensor]:
         if a.shape[-1] in (2, 3) and closed_form_pays(a.shape[:-2], a):
             values, vectors = _EIGH(to_rows(a))
-            return from_rows(values, a.shape[:-1]), from_rows(vectors, a.shape)
+            return values.view(a.shape[:-1]), vectors.view(a.shape)
         return eigh(sym(a))
 
     @staticmethod
@@ -99,7 +99,7 @@ class _ForwardEigh(_Eigh):
         return inner.diagonal(dim1=-2, dim2=-1).clone(), v @ turning
 
 
-def _eigh_rows(a: Tensor) -> tuple[Tensor, ...]:
+def _eigh_entries(a: Entries) -> tuple[Entries, Entries]:
     values, v = eigen_grid(as_symmetric(a))
     n = len(values)
     pairs = [(values[k], [row[k] for row in v]) for k in range(n)]
@@ -109,10 +109,10 @@ def _eigh_rows(a: Tensor) -> tuple[Tensor, ...]:
         swap = x > y
         pairs[i] = torch.where(swap, y, x), [torch.where(swap, b, a) for a, b in zip(p, q, strict=True)]
         pairs[j] = torch.where(swap, x, y), [torch.where(swap, a, b) for a, b in zip(p, q, strict=True)]
-    return torch.stack([value for value, _ in pairs]), stack([[pairs[k][1][i] for k in range(n)] for i in range(n)])
+    return [value for value, _ in pairs], [pairs[k][1][i] for i in range(n) for k in range(n)]
 
 
-_EIGH = Kernel(_eigh_rows)
+_EIGH = Kernel(_eigh_entries)
 
 
 def sym_eigh(x: Float[Tensor, "*batch n n"]) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n n"]]:
