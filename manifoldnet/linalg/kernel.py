@@ -30,8 +30,8 @@ def set_compilation(mode: str) -> None:
 
     Args:
         mode: ``"auto"`` (the default) compiles a kernel by torch.compile the first time that it meets 32768 matrices
-            or more, which takes some ten seconds and is then kept on disk by torch; ``"always"`` does so for two or
-            more; ``"never"`` runs eagerly. Where there is no working compiler all three run eagerly, after one
+            or more, which takes ten to thirty seconds and is then kept on disk by torch; ``"always"`` does so for two
+            or more; ``"never"`` runs eagerly. Where there is no working compiler all three run eagerly, after one
             warning in the log. Compiled and eager values may differ in the last digit.
 
     Raises:

@@ -37,6 +37,7 @@ ASIN_SERIES = (2.0, 1 / 3, 3 / 20, 5 / 56, 35 / 576, 63 / 1408, 231 / 6656, 143 
 def _alternating(first: int) -> list[float]:
     return [(-1) ** k / factorial(2 * k + first) for k in range(TERMS)]
 
+
 HALF_SIN_SERIES = [(-1) ** k / (factorial(2 * k + 1) * 2 ** (2 * k + 1)) for k in range(TERMS)]
 HALF_COS_SERIES = [(-1) ** k / (factorial(2 * k) * 2 ** (2 * k)) for k in range(TERMS)]
 

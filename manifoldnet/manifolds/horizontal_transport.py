@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +11,19 @@ from torch import Tensor
 
 from manifoldnet.linalg.orthogonal import skew_from_vector, skew_to_vector
 
-STAGES = 6
+
+def _gauss(stages: int) -> tuple[list[float], list[float], list[list[float]]]:
+    """Nodes, weights and coefficients a_ij of the Gauss method on [0, 1] (Hairer, Nørsett and Wanner 1993, II.7)."""
+    nodes, weights = np.polynomial.legendre.leggauss(stages)
+    nodes, weights = 0.5 * (nodes + 1), 0.5 * weights
+    powers = np.arange(stages)
+    integrals = nodes[:, None] ** (powers + 1) / (powers + 1)
+    coefficients = np.linalg.solve((nodes[:, None] ** powers).T, integrals.T).T
+    return nodes.tolist(), weights.tolist(), coefficients.tolist()
+
+
+# torch.compile does not trace numpy's quadrature
+GAUSS = _gauss(6)
 INTERVALS = 6
 
 
@@ -39,7 +50,7 @@ def horizontal_transport(m: Tensor, velocity: Tensor, z: Tensor) -> Tensor:
     grams = [_anticommutator(g, basis) for g in (m.mT @ m, c0 + c0.mT, c1)]
     rates = [_anticommutator(0.5 * (c0 + c0.mT), basis), grams[2]]
     w = skew_to_vector(velocity.mT @ z - z.mT @ velocity)
-    nodes, weights, coefficients = (torch.as_tensor(a, dtype=m.dtype, device=m.device) for a in _gauss(STAGES))
+    nodes, weights, coefficients = (torch.tensor(a, dtype=m.dtype, device=m.device) for a in GAUSS)
     ends = [math.sin(0.5 * math.pi * k / INTERVALS) ** 2 for k in range(INTERVALS + 1)]
     for start, end in pairwise(ends):
         h = end - start
@@ -71,13 +82,3 @@ def _anticommutator(g: Tensor, basis: Tensor) -> Tensor:
     """The matrix of k -> g k + k g on so(n), in the coordinates of ``basis``, for symmetric g."""
     half = g.unsqueeze(-3) @ basis
     return skew_to_vector(half - half.mT).mT
-
-
-@cache
-def _gauss(stages: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes, weights and coefficients a_ij of the Gauss method on [0, 1] (Hairer, Nørsett and Wanner 1993, II.7)."""
-    nodes, weights = np.polynomial.legendre.leggauss(stages)
-    nodes, weights = 0.5 * (nodes + 1), 0.5 * weights
-    powers = np.arange(stages)
-    integrals = nodes[:, None] ** (powers + 1) / (powers + 1)
-    return nodes, weights, np.linalg.solve((nodes[:, None] ** powers).T, integrals.T).T
