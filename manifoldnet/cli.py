@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from manifoldnet.errors import InputError
-from manifoldnet.linalg import set_compilation
+from manifoldnet.linalg import compilation
 
 SUMMARY = "Deep learning on manifolds: denoise interferograms and diffusion tensors, recognise activities."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=SUMMARY)
@@ -287,10 +287,10 @@ def demo(out: Annotated[Path, typer.Option(help="folder for pictures and files")
 
 def main() -> None:
     """Entry point: InputError and file errors become one line and exit code 2."""
-    # most commands are over before a compiler is, and what they print must not depend on whether there is one
-    set_compilation("never")
     try:
-        app()
+        # most commands are over before a compiler is, and what they print must not depend on whether there is one
+        with compilation("never"):
+            app()
     except InputError as error:
         print(f"manifoldnet: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
