@@ -14,20 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifoldnet.linalg.rotation import (
+    angle_over_sine,
+    half_angle,
     rotation_expm,
     rotation_from_quaternion,
     rotation_logm,
     rotation_to_quaternion,
 )
-from manifoldnet.linalg.scalar import away_from_zero, even_function, safe_norm, wrap_angle
-
-THRESHOLD = 0.25
-# in powers of s = angle^2: cos(angle / 2), sin(angle / 2) / angle
-HALF_COSINE = [(-1) ** k / (4**k * math.factorial(2 * k)) for k in range(9)]
-HALF_SINE = [(-1) ** k / (2 * 4**k * math.factorial(2 * k + 1)) for k in range(9)]
-# in powers of n^2, n = sin(angle / 2): angle / n = 2 asin(n) / n
-ARCSINE = [2 * math.comb(2 * k, k) / (4**k * (2 * k + 1)) for k in range(9)]
-ARCSINE_THRESHOLD = 1e-2
+from manifoldnet.linalg.scalar import safe_norm, wrap_angle
 
 
 def quaternion_multiply(p: Float[Tensor, "*#batch 4"], q: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*batch 4"]:
@@ -57,10 +51,7 @@ def quaternion_normalize(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 
 def quaternion_from_rotvec(v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
     """Unit quaternion (cos(|v|/2), sin(|v|/2) v/|v|) of a rotation vector; its scalar part is negative beyond pi."""
     s = (v * v).sum(-1, keepdim=True)
-    angle = away_from_zero(s, THRESHOLD).sqrt()
-    half = angle / 2
-    cosine = even_function(s, half.cos(), HALF_COSINE, THRESHOLD)
-    sine = even_function(s, half.sin() / angle, HALF_SINE, THRESHOLD)
+    sine, cosine = half_angle(s)
     return torch.cat([cosine, sine * v], -1)
 
 
@@ -69,9 +60,7 @@ def quaternion_to_rotvec(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 
     q = quaternion_normalize(q)
     q = torch.where(q[..., :1] < 0, -q, q)
     w, u = q[..., :1], q[..., 1:]
-    s = (u * u).sum(-1, keepdim=True)
-    n = away_from_zero(s, ARCSINE_THRESHOLD).sqrt()
-    return even_function(s, 2 * torch.atan2(n, w) / n, ARCSINE, ARCSINE_THRESHOLD) * u
+    return angle_over_sine((u * u).sum(-1, keepdim=True), w) * u
 
 
 def rotation_from_axis_angle(axis: Float[Tensor, "*#batch 3"], angle: Float[Tensor, "*#batch"]) -> Tensor:

@@ -32,6 +32,7 @@ COT_SERIES = (
 )
 # 2 asin(n) / n in powers of n^2
 ASIN_SERIES = (2.0, 1 / 3, 3 / 20, 5 / 56, 35 / 576, 63 / 1408, 231 / 6656, 143 / 5120, 6435 / 278528)
+ASIN_THRESHOLD = 1e-2
 
 
 def _alternating(first: int) -> list[float]:
@@ -55,12 +56,18 @@ def _cosc(s: Tensor) -> Tensor:
     return even_function(s, 2 * half * half, _alternating(2), THRESHOLD)
 
 
-def _half_angle(s: Tensor) -> tuple[Tensor, Tensor]:
+def half_angle(s: Tensor) -> tuple[Tensor, Tensor]:
     """sin(theta/2) / theta and cos(theta/2), of which :func:`_sinc` and :func:`_cosc` are products."""
     theta = away_from_zero(s, THRESHOLD).sqrt()
     half = 0.5 * theta
     k = even_function(s, half.sin() / theta, HALF_SIN_SERIES, THRESHOLD)
     return k, even_function(s, half.cos(), HALF_COS_SERIES, THRESHOLD)
+
+
+def angle_over_sine(s: Tensor, w: Tensor) -> Tensor:
+    """theta / sin(theta/2) of the quaternion with scalar part w >= 0 whose vector part has the squared norm s."""
+    n = away_from_zero(s, ASIN_THRESHOLD).sqrt()
+    return even_function(s, 2 * torch.atan2(n, w) / n, ASIN_SERIES, ASIN_THRESHOLD)
 
 
 def _sinc3(s: Tensor) -> Tensor:
@@ -92,7 +99,7 @@ def vee(m: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
 def _expm_entries(v: Entries) -> list[Tensor]:
     x, y, z = v
     s = x * x + y * y + z * z
-    k, c = _half_angle(s)
+    k, c = half_angle(s)
     # one sine, one cosine and one root a vector: a = sin(theta) / theta, b = (1 - cos(theta)) / theta^2
     a, b = 2 * k * c, 2 * k * k
     ax, ay, az = a * x, a * y, a * z
@@ -123,8 +130,7 @@ def _quaternion_entries(r: Entries) -> list[Tensor]:
 def _logm_entries(r: Entries) -> list[Tensor]:
     w, x, y, z = _quaternion_entries(r)
     s = x * x + y * y + z * z
-    n = away_from_zero(s, 1e-2).sqrt()
-    ratio = even_function(s, 2 * torch.atan2(n, w) / n, ASIN_SERIES, 1e-2)
+    ratio = angle_over_sine(s, w)
     return [ratio * x, ratio * y, ratio * z]
 
 

@@ -24,11 +24,11 @@ def check(backend, maps, names):
     assert set(found) == set(names)
     for name, worst in found.items():
         assert isinstance(worst, float), f"{name}: {worst}"
-        assert worst < 1e-10, name
+        assert worst < 1e-11, name
 
 
 def test_exponential_and_logarithm_are_traced_as_one_graph():
-    check("eager", ["expmap", "logmap"], ["so3", "spd-affine-invariant", "sphere", "circle"])
+    check("eager", ["expmap", "logmap"], simple)
 
 
 @pytest.mark.slow
