@@ -70,7 +70,7 @@ class Kernel:
         self._compiled: Callable[..., tuple[Tensor, ...]] | None = None
 
     def __call__(self, *rows: Tensor) -> tuple[Tensor, ...]:
-        if torch.compiler.is_compiling() or not _pays(rows[0].shape[-1]) or _is_transformed():
+        if torch.compiler.is_compiling() or not _pays(rows[0].shape[-1]) or is_transformed():
             return self._points(*rows)
         return self._run_compiled(rows)
 
@@ -118,6 +118,6 @@ def _pays(matrices: int) -> bool:
     return matrices >= (2 if _mode == "always" else LARGE_BATCH)
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Inside torch.func transforms (vmap, grad, jvp) tensors are wrapped and are not handed to the compiler."""
     return torch._C._functorch.peek_interpreter_stack() is not None

@@ -19,6 +19,11 @@ def skew(a: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     return 0.5 * (a - a.mT)
 
 
+def newton_to_orthogonal(y: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
+    """One Newton step towards the orthonormal polar factor: a defect e of y'y becomes 3 e^2 / 4."""
+    return 1.5 * y - 0.5 * y @ (y.mT @ y)
+
+
 def skew_to_vector(a: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch d"]:
     """Entries below the diagonal by rows, d = n(n-1)/2; of a general matrix, those of its skew part.
 

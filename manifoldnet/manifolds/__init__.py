@@ -10,6 +10,7 @@ from manifoldnet.manifolds.geomstats_adapter import to_geomstats
 from manifoldnet.manifolds.grassmann import Grassmann
 from manifoldnet.manifolds.group import Group, LieGroup
 from manifoldnet.manifolds.hyperbolic import Hyperbolic
+from manifoldnet.manifolds.lie_poisson import LiePoisson
 from manifoldnet.manifolds.lorentz import LorentzGroup
 from manifoldnet.manifolds.power import Power
 from manifoldnet.manifolds.product import Product
@@ -66,6 +67,7 @@ __all__ = [
     "Hyperbolic",
     "LeftMultiplication",
     "LieGroup",
+    "LiePoisson",
     "LogCholeskySPD",
     "LogEuclideanSPD",
     "LorentzGroup",

@@ -31,6 +31,10 @@ class Action(ABC):
         """exp(v).y for a generator v in coordinates."""
         return self.act(self.group.exp(v), y)
 
+    def settle(self, y: Tensor) -> Tensor:
+        """y without what the rounding of a step has moved it off the space; y itself where nothing can drift."""
+        return y
+
     @abstractmethod
     def tangent(self, v: Tensor, y: Tensor) -> Tensor:
         """Tangent vector d/de exp(e v).y at e = 0."""
@@ -48,6 +52,12 @@ class LeftMultiplication(Action):
 
     def act(self, x: Tensor, y: Tensor) -> Tensor:
         return self.group.compose(x, y)
+
+    def act_exp(self, v: Tensor, y: Tensor) -> Tensor:
+        return self.group.exp_compose(v, y)
+
+    def settle(self, y: Tensor) -> Tensor:
+        return self.group.settle(y)
 
     def tangent(self, v: Tensor, y: Tensor) -> Tensor:
         return self.group.tangent_of(v, y)
@@ -70,6 +80,9 @@ class RightMultiplication(Action):
 
     def act_exp(self, v: Tensor, y: Tensor) -> Tensor:
         return self.group.compose(y, self.group.exp(-v))
+
+    def settle(self, y: Tensor) -> Tensor:
+        return self.group.settle(y)
 
     def tangent(self, v: Tensor, y: Tensor) -> Tensor:
         return self.group.tangent_of(-self.group.Ad(y, v), y)
@@ -145,6 +158,9 @@ class BlockAction(Action):
             [a.act_exp(p, q) for a, p, q in zip(self.actions, vs, self._points(y), strict=True)], self.shapes
         )
 
+    def settle(self, y: Tensor) -> Tensor:
+        return join_points([a.settle(q) for a, q in zip(self.actions, self._points(y), strict=True)], self.shapes)
+
     def tangent(self, v: Tensor, y: Tensor) -> Tensor:
         vs = v.split(self.dims, -1)
         return join_points(
@@ -170,6 +186,9 @@ class PowerAction(Action):
 
     def act_exp(self, v: Tensor, y: Tensor) -> Tensor:
         return self.one.act_exp(v.unflatten(-1, (self.n, -1)), y)
+
+    def settle(self, y: Tensor) -> Tensor:
+        return self.one.settle(y)
 
     def tangent(self, v: Tensor, y: Tensor) -> Tensor:
         return self.one.tangent(v.unflatten(-1, (self.n, -1)), y)

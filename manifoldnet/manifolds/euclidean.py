@@ -29,7 +29,7 @@ class Euclidean(LieGroup):
         super().__init__()
         if shape is not None and len(shape) != ndim:
             raise ValueError(f"shape: wanted {ndim} sizes because ndim={ndim}, got {shape}")
-        self.ndim = ndim
+        self.ndim = self.coordinate_ndim = ndim
         self.point_shape = shape
         self.dim = None if shape is None else int(torch.Size(shape).numel())
 

@@ -25,7 +25,7 @@ class Group:
 
     dim: int | None = None
     point_shape: tuple[int, ...] | None = None
-    closed_dexpinv: bool = True  # else integrators prefer its series to :meth:`dexpinv` without ``order``
+    coordinate_ndim: int = 1  # trailing dimensions of generators that are coordinates
 
     def exp(self, v: Tensor) -> Tensor:
         """The group element at time 1 of the one-parameter subgroup with velocity v."""
@@ -34,6 +34,15 @@ class Group:
     def compose(self, x: Tensor, y: Tensor) -> Tensor:
         """The product x y."""
         raise NotImplementedError
+
+    def exp_compose(self, v: Tensor, y: Tensor) -> Tensor:
+        """exp(v) y, in one go where that is cheaper."""
+        return self.compose(self.exp(v), y)
+
+    @property
+    def is_commutative(self) -> bool:
+        """Whether every bracket is 0, which a group says by leaving :meth:`bracket` as it is here."""
+        return type(self).bracket is Group.bracket
 
     def inverse(self, x: Tensor) -> Tensor:
         """The inverse element."""
@@ -90,7 +99,7 @@ class Group:
         for k in range(1, order + 1):
             term = self.bracket(u, term)
             if BERNOULLI[k]:
-                total = total + BERNOULLI[k] / math.factorial(k) * term
+                total = torch.add(total, term, alpha=BERNOULLI[k] / math.factorial(k))
         return total
 
     def _dexpinv(self, u: Tensor, v: Tensor) -> Tensor:
@@ -164,6 +173,13 @@ class LieGroup(Group, Space):
         device: torch.device | str | None = None,
     ) -> Tensor:
         """Identity elements with the batch shape ``shape``."""
+
+    def settle(self, x: Tensor) -> Tensor:
+        """x without what rounding has moved it off the group; x itself where nothing can drift.
+
+        Ten thousand products in float32 leave a rotation by 1e-5 unless each is settled; float64 needs no help.
+        """
+        return x
 
     @abstractmethod
     def tangent_of(self, v: Tensor, x: Tensor) -> Tensor:

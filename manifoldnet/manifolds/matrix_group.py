@@ -18,8 +18,6 @@ class MatrixGroup(Group):
     is differentiable to every order.
     """
 
-    closed_dexpinv = False
-
     def exp(self, v: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch n n"]:
         return expm(self.hat(v))
 

@@ -19,7 +19,6 @@ class PowerGroup(Group):
         self.one = group
         self.n = n
         self.dim = None if group.dim is None else n * group.dim
-        self.closed_dexpinv = group.closed_dexpinv
         shape = group.point_shape
         self.point_shape = None if shape is None else (n, *shape)
 
@@ -31,6 +30,13 @@ class PowerGroup(Group):
 
     def compose(self, x: Tensor, y: Tensor) -> Tensor:
         return self.one.compose(x, y)
+
+    def exp_compose(self, v: Tensor, y: Tensor) -> Tensor:
+        return self.one.exp_compose(self._copies(v), y)
+
+    @property
+    def is_commutative(self) -> bool:
+        return self.one.is_commutative
 
     def inverse(self, x: Tensor) -> Tensor:
         return self.one.inverse(x)
@@ -216,6 +222,9 @@ class GroupPower(PowerGroup, LieGroup, Power):
 
     def log(self, x: Tensor) -> Tensor:
         return self.space.log(x).flatten(-2)
+
+    def settle(self, x: Tensor) -> Tensor:
+        return self.space.settle(x)
 
     def identity(
         self,

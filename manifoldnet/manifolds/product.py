@@ -35,7 +35,6 @@ class BlockGroup(Group):
         self.dims = list(dims)
         self.dim = sum(dims)
         self.point_shape = (sum(int(torch.Size(shape).numel()) for shape in shapes),)
-        self.closed_dexpinv = all(group.closed_dexpinv for group in groups)
 
     def split(self, x: Tensor) -> list[Tensor]:
         """The factors' elements."""
@@ -51,6 +50,14 @@ class BlockGroup(Group):
     def compose(self, x: Tensor, y: Tensor) -> Tensor:
         parts = zip(self.groups, self.split(x), self.split(y), strict=True)
         return self.join([g.compose(a, b) for g, a, b in parts])
+
+    def exp_compose(self, v: Tensor, y: Tensor) -> Tensor:
+        parts = zip(self.groups, v.split(self.dims, -1), self.split(y), strict=True)
+        return self.join([g.exp_compose(w, p) for g, w, p in parts])
+
+    @property
+    def is_commutative(self) -> bool:
+        return all(group.is_commutative for group in self.groups)
 
     def inverse(self, x: Tensor) -> Tensor:
         return self.join([g.inverse(a) for g, a in zip(self.groups, self.split(x), strict=True)])
@@ -260,6 +267,9 @@ class GroupProduct(BlockGroup, LieGroup, Product):
 
     def log(self, x: Tensor) -> Tensor:
         return torch.cat([g.log(p) for g, p in zip(self.spaces, self.split(x), strict=True)], -1)
+
+    def settle(self, x: Tensor) -> Tensor:
+        return self.join([g.settle(p) for g, p in zip(self.spaces, self.split(x), strict=True)])
 
     def identity(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from manifoldnet.linalg.orthogonal import newton_to_orthogonal
 from manifoldnet.manifolds.actions import Action
 from manifoldnet.manifolds.special_orthogonal import SO
 
@@ -21,6 +23,10 @@ class RotationOfVectors(Action):
 
     def act(self, x: Float[Tensor, "*#batch n n"], y: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
         return (x @ y.unsqueeze(-1)).squeeze(-1)
+
+    def settle(self, y: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+        """In float32 and below, one Newton step to the unit sphere, for y of length 1."""
+        return y * (1.5 - 0.5 * (y * y).sum(-1, keepdim=True)) if torch.finfo(y.dtype).eps > 1e-10 else y
 
     def tangent(self, v: Float[Tensor, "*#batch d"], y: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
         return (self.group.hat(v) @ y.unsqueeze(-1)).squeeze(-1)
@@ -43,6 +49,10 @@ class RotationOfFrames(Action):
 
     def act(self, x: Float[Tensor, "*#batch n n"], y: Float[Tensor, "*#batch n p"]) -> Float[Tensor, "*#batch n p"]:
         return x @ y
+
+    def settle(self, y: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
+        """In float32 and below, one Newton step to orthonormal columns."""
+        return newton_to_orthogonal(y) if torch.finfo(y.dtype).eps > 1e-10 else y
 
     def tangent(self, v: Float[Tensor, "*#batch d"], y: Float[Tensor, "*#batch n p"]) -> Float[Tensor, "*#batch n p"]:
         return self.group.hat(v) @ y

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from manifoldnet.linalg.orthogonal import skew
+from manifoldnet.linalg.orthogonal import newton_to_orthogonal, skew
 from manifoldnet.manifolds.group import LieGroup
 
 
@@ -38,8 +38,11 @@ class Rotations(LieGroup):
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Exponential map, then one Newton step to the orthogonal matrices: 10^4 float32 steps do not drift."""
-        y = self.expmap(x, u)
-        return 1.5 * y - 0.5 * y @ (y.mT @ y)
+        return newton_to_orthogonal(self.expmap(x, u))
+
+    def settle(self, x: Tensor) -> Tensor:
+        """In float32 and below, one Newton step to the orthogonal matrices."""
+        return newton_to_orthogonal(x) if torch.finfo(x.dtype).eps > 1e-10 else x
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
         product = 0.5 * u * (u if v is None else v)

@@ -79,6 +79,13 @@ class SE3(LieGroup):
     def compose(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y
 
+    def settle(self, x: Tensor) -> Tensor:
+        """The rotation settled, as on SO3."""
+        if torch.finfo(x.dtype).eps < 1e-10:
+            return x
+        r, t = self.parts(x)
+        return rigid_from_parts(self.rotations.settle(r), t)
+
     def inverse(self, x: Tensor) -> Tensor:
         r, t = self.parts(x)
         return rigid_from_parts(r.mT, -_turn(r.mT, t))

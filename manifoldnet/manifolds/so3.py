@@ -17,6 +17,7 @@ from manifoldnet.linalg import (
     so3_dexpinv,
     vee,
 )
+from manifoldnet.linalg.turn import rotation_turn
 from manifoldnet.manifolds.rotations import Rotations
 
 
@@ -33,6 +34,9 @@ class SO3(Rotations):
     def exp(self, v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
         return rotation_expm(v)
 
+    def exp_compose(self, v: Float[Tensor, "*#batch 3"], y: Float[Tensor, "*#batch 3 3"]) -> Tensor:
+        return rotation_turn(v, y)
+
     def log(self, x: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
         return rotation_logm(x)
 
@@ -43,7 +47,7 @@ class SO3(Rotations):
         return vee(m)
 
     def bracket(self, u: Tensor, v: Tensor) -> Tensor:
-        return torch.linalg.cross(*torch.broadcast_tensors(u, v))
+        return torch.linalg.cross(u, v) if u.dim() == v.dim() else torch.linalg.cross(*torch.broadcast_tensors(u, v))
 
     def Ad(self, x: Tensor, v: Tensor) -> Tensor:
         return (x @ v.unsqueeze(-1)).squeeze(-1)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifoldnet.linalg import expm
-from manifoldnet.linalg.orthogonal import skew
+from manifoldnet.linalg.orthogonal import newton_to_orthogonal, skew
 from manifoldnet.manifolds.base import Space
 from manifoldnet.manifolds.rotation_actions import RotationOfFrames
 from manifoldnet.manifolds.special_orthogonal import SO
@@ -76,12 +76,12 @@ class Stiefel(Space):
 
         One Newton step to the orthonormal frames follows, so that 10^4 float32 steps do not drift.
         """
-        return _newton_step(_cayley(x, u, x))
+        return newton_to_orthogonal(_cayley(x, u, x))
 
     def retr_transp(self, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`retr`, and v turned by the same rotation: isometric, and no logarithm is needed."""
         y, moved = _cayley(x, u, torch.cat(torch.broadcast_tensors(x, v), -1)).tensor_split(2, -1)
-        y = _newton_step(y)
+        y = newton_to_orthogonal(y)
         return y, self.proju(y, moved)
 
     def transp_follow_retr(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -192,11 +192,6 @@ def _cayley(x: Tensor, u: Tensor, y: Tensor) -> Tensor:
     left, right = _factors(x, u)
     eye = torch.eye(left.shape[-1], dtype=left.dtype, device=left.device)
     return y + left @ (torch.linalg.inv_ex(eye - 0.5 * right.mT @ left)[0] @ (right.mT @ y))
-
-
-def _newton_step(y: Tensor) -> Tensor:
-    """Towards the orthonormal polar factor."""
-    return 1.5 * y - 0.5 * y @ (y.mT @ y)
 
 
 def _turn(x: Tensor, u: Tensor, y: Tensor) -> Tensor:
