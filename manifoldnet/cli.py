@@ -61,6 +61,8 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return ""
     if isinstance(value, float):
         return "" if value != value else f"{value:.4g}"
     return str(value)
@@ -252,27 +254,16 @@ def data_get(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 
 
 @app.command()
-def methods() -> None:
-    """The table of integrators; structural properties are computed from the tableaux."""
-    from manifoldnet.integrators import METHODS
+def methods(
+    markdown: Annotated[bool, typer.Option("--markdown", help="print the page docs/integrators.md")] = False,
+) -> None:
+    """The table of integrators; structural properties are computed from their coefficients."""
+    from manifoldnet.integrators import table
 
-    rows = [
-        {
-            "name": method.name,
-            "family": method.family,
-            "order": method.order,
-            "stages": method.stages,
-            "Lie": method.is_lie,
-            "explicit": method.is_explicit,
-            "symmetric": method.is_symmetric,
-            "symplectic": method.is_symplectic,
-            "B-stable": method.is_b_stable,
-            "circle radius": method.circle_radius,
-            "source": method.source,
-        }
-        for method in METHODS.values()
-    ]
-    show("Integrators", rows)
+    if markdown:
+        print(table.markdown(), end="")
+    else:
+        show("Integrators", table.rows())
 
 
 @app.command()

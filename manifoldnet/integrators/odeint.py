@@ -4,103 +4,229 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from manifoldnet.integrators.adaptive import AdaptiveSteps, integrate_adaptively
+from manifoldnet.integrators.attempts import Attempts, Gradient
+from manifoldnet.integrators.controller import Control, Controller
+from manifoldnet.integrators.error_norm import Tolerance, is_vector_space
+from manifoldnet.integrators.events import Event, integrate_adaptively_until, integrate_by_fixed_steps_until
+from manifoldnet.integrators.fixed_steps import integrate_by_fixed_steps, step_counts
 from manifoldnet.integrators.methods import Method, method_named
+from manifoldnet.integrators.per_sample import integrate_per_sample
+from manifoldnet.integrators.solution import Solution
+from manifoldnet.integrators.states import TupleState
 from manifoldnet.integrators.stepping import Field
-from manifoldnet.manifolds import Action, Euclidean, Space
+from manifoldnet.manifolds import Euclidean, LiePoisson, Product, Space
 
-Gradient = Literal["autograd", "checkpoint"]
+# names of torchdiffeq's options, and ours
+OPTIONS = {"step_size": "step_size", "first_step": "first_step", "max_num_steps": "max_steps"}
+GRADIENTS = ("autograd", "checkpoint")
+LATER_GRADIENTS = ("discrete-adjoint", "continuous-adjoint", "reversible")
 
 
 def odeint(
-    field: Field,
-    y0: Float[Tensor, "*shape"],
+    field: Field | Any,
+    y0: Float[Tensor, "*shape"] | tuple[Tensor, ...],
     t: Float[Tensor, "times"],
     *,
     space: Space | None = None,
     method: str = "rkmk4",
     step_size: float | None = None,
     steps: int | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
     gradient: Gradient = "autograd",
-) -> Float[Tensor, "times *shape"]:
+    event_fn: Event | None = None,
+    per_sample: bool = False,
+    controller: Controller | None = None,
+    first_step: float | None = None,
+    max_steps: int = 100_000,
+    compiled: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
     """Solution of y' = hat(f(t, y)) y, y(t[0]) = y0, at the times t.
+
+    A method with an embedded one ("rkmk-dopri5", "cf4", "bosh3", ...) chooses its steps by rtol and atol unless
+    ``step_size`` or ``steps`` is given; of any other, the interval between two times is one step.
 
     Args:
         field: f(t, y) -> generator in coordinates of the group that acts on the space; on Euclidean space that is
-            the tangent vector.
-        y0: initial points (..., *point).
+            the tangent vector. Some methods want more of it: see :func:`methods <manifoldnet.integrators.METHODS>`.
+        y0: initial points (..., *point), or a tuple of tensors: the parts of a ``Product``, or vectors of any shapes.
+            The field then takes and returns tuples.
         t: strictly increasing or strictly decreasing times.
         space: where y lives; Euclidean space of vectors when None.
         method: a name in ``METHODS``.
         step_size: longest step; each interval between two times is cut into equal steps no longer than it.
-        steps: number of equal steps in each interval, instead of ``step_size``; 1 when neither is given.
+        steps: number of equal steps in each interval, instead of ``step_size``.
+        rtol, atol: an estimated error of a step of atol + rtol |y| is accepted, coordinate by coordinate in a vector
+            space and in the root mean square; on other spaces one of atol + rtol, in the algebra or as a distance.
         gradient: "autograd" keeps every stage, "checkpoint" keeps the steps' ends and computes stages again.
+        event_fn: g(t, y); the integration ends where any entry of g changes its sign, and of t only the first time
+            and the direction count. Fixed steps then have the length ``step_size``, or the first interval's; adaptive
+            ones are not longer than that interval, so that none jumps over two changes of sign.
+        per_sample: choose the steps of every sample of the batch by its own error; the field sees times of the shape
+            (n,) of the samples that are not at the end yet.
+        controller: the choice of adaptive steps.
+        first_step: length of the first adaptive step; guessed when None.
+        max_steps: adaptive steps (or, with event_fn, any) after which to give up.
+        compiled: run fixed steps as compiled graphs of four steps each (:func:`torch.compile`), which are kept with
+            the field; worth its ten to sixty seconds where the same field is integrated many times.
+        options: torchdiffeq's, of which step_size, first_step and max_num_steps are known.
 
     Returns:
-        (len(t), *y0.shape); the first entry is y0.
+        (len(t), *y0.shape), the first entry being y0, or a tuple of such tensors. With event_fn the time of the
+        event, 0-dimensional and differentiable, and the solution there: (event_time, (2, *y0.shape)).
 
     Raises:
-        ValueError: for an unknown method or gradient, a classical method on a curved space, times that are not
-            strictly monotone, a wrong shape of y0, or step_size and steps together or not positive.
+        ValueError: for an unknown method, gradient or option, a method that cannot run on the space or lacks what
+            was asked for, times that are not strictly monotone, a wrong shape of y0, or contradicting steps.
+        IntegrationError: if adaptive steps become too short or too many, or nothing finite is found; it names the
+            time and has ``status``.
+        StageError: if the equations of an implicit step are not solved.
     """
+    solution = solve(
+        field, y0, t, space=space, method=method, step_size=step_size, steps=steps, rtol=rtol, atol=atol,
+        gradient=gradient, event_fn=event_fn, per_sample=per_sample, controller=controller, first_step=first_step,
+        max_steps=max_steps, compiled=compiled, options=options,
+    )  # fmt: skip
+    return solution.y if event_fn is None else (solution.event_time, solution.y)
+
+
+def solve(
+    field: Field | Any,
+    y0: Float[Tensor, "*shape"] | tuple[Tensor, ...],
+    t: Float[Tensor, "times"],
+    *,
+    space: Space | None = None,
+    method: str = "rkmk4",
+    step_size: float | None = None,
+    steps: int | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    gradient: Gradient = "autograd",
+    event_fn: Event | None = None,
+    per_sample: bool = False,
+    controller: Controller | None = None,
+    first_step: float | None = None,
+    max_steps: int = 100_000,
+    compiled: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Solution:
+    """As :func:`odeint`, with the status and the counts of steps, rejections and evaluations."""
+    if options:
+        unknown = [name for name in options if name not in OPTIONS]
+        if unknown:
+            raise ValueError(f"options: wanted names among {', '.join(OPTIONS)}, got {', '.join(unknown)}")
+        step_size = options.get("step_size", step_size)
+        first_step = options.get("first_step", first_step)
+        max_steps = options.get("max_num_steps", max_steps)
+    if isinstance(y0, tuple):
+        parts = TupleState(y0, space)
+        event = None if event_fn is None else lambda t, y: event_fn(t, parts.split(y))
+        solution = solve(
+            parts.field(field), parts.join(y0), t, space=parts.space, method=method, step_size=step_size, steps=steps,
+            rtol=rtol, atol=atol, gradient=gradient, event_fn=event, per_sample=per_sample, controller=controller,
+            first_step=first_step, max_steps=max_steps, compiled=compiled,
+        )  # fmt: skip
+        assert isinstance(solution.y, Tensor)
+        return solution._replace(y=parts.split(solution.y))
     space = Euclidean(1) if space is None else space
     chosen = method_named(method)
     check(chosen, space, gradient)
     space._assert_check_shape(tuple(y0.shape), "y0")
-    # in the higher precision of the two, so that neither float32 times nor float32 points round the step length
-    t = t.to(device=y0.device, dtype=torch.promote_types(t.dtype, y0.dtype))
-    times = t.tolist()
-    increments = [b - a for a, b in itertools.pairwise(times)]
-    if not times:
-        raise ValueError("t: wanted at least one time, got none")
     if not y0.is_floating_point():
         raise ValueError(f"y0: wanted real numbers, got {y0.dtype}")
-    if not (all(d > 0 for d in increments) or all(d < 0 for d in increments)):
+    # in the higher precision of the two, so that neither float32 times nor float32 points round the step length
+    t = t.to(device=y0.device, dtype=torch.promote_types(t.dtype, y0.dtype))
+    times, direction = checked_times(t)
+    is_adaptive = step_size is None and steps is None and chosen.embedded_order is not None
+    if compiled and (is_adaptive or gradient != "autograd" or event_fn is not None):
+        raise ValueError("compiled: wanted fixed steps, no event_fn and gradient='autograd'")
+    attempts = Attempts(chosen, field, space, gradient, compiled)
+    if is_adaptive:
+        if not (rtol >= 0 and atol >= 0 and rtol + atol > 0):
+            raise ValueError(f"rtol, atol: wanted numbers >= 0, one of them positive, got {rtol} and {atol}")
+        longest = abs(times[1] - times[0]) if event_fn is not None and len(times) > 1 else math.inf
+        control = Control(Tolerance(rtol, atol), controller or Controller(), first_step, max_steps, longest)
+        if per_sample:
+            if event_fn is not None:
+                raise ValueError(
+                    "per_sample, event_fn: wanted one of the two; samples meet events at times of their own"
+                )
+            return integrate_per_sample(attempts, y0, t, direction, control)
+        adaptive = AdaptiveSteps(attempts, y0, times[0], direction, control)
+        return integrate_adaptively(adaptive, t) if event_fn is None else integrate_adaptively_until(adaptive, event_fn)
+    if per_sample:
+        raise ValueError(f"per_sample: wanted a method with an embedded one and no step_size or steps, got {method!r}")
+    if event_fn is not None:
+        counts = step_counts(times[:2], step_size, steps) or [1]
+        if step_size is None and len(times) < 2:
+            raise ValueError("event_fn: wanted step_size, or a second time, for the length of fixed steps")
+        h = t.new_tensor(direction * step_size) if step_size else (t[1] - t[0]) / counts[0]
+        return integrate_by_fixed_steps_until(attempts, y0, t[0], h, event_fn, max_steps)
+    return integrate_by_fixed_steps(attempts, y0, t, step_counts(times, step_size, steps))
+
+
+def odeint_event(
+    field: Field | Any,
+    y0: Any,
+    t0: Tensor,
+    *,
+    event_fn: Event,
+    reverse_time: bool = False,
+    **arguments: Any,
+) -> tuple[Tensor, Any]:
+    """Time and state of an event, as torchdiffeq's function of that name: (event_time, (2, *y0.shape)).
+
+    Args:
+        t0: 0-dimensional start.
+        reverse_time: look for the event before t0.
+        arguments: of :func:`odeint`.
+    """
+    t = torch.stack([t0, t0 - 1 if reverse_time else t0 + 1])
+    return odeint(field, y0, t, event_fn=event_fn, **arguments)
+
+
+def checked_times(t: Tensor) -> tuple[list[float], int]:
+    """The times as numbers and their direction, 1 or -1.
+
+    Raises:
+        ValueError: if there are none, or they are not strictly monotone and finite.
+    """
+    times = t.tolist()
+    if not times:
+        raise ValueError("t: wanted at least one time, got none")
+    increments = [b - a for a, b in itertools.pairwise(times)]
+    finite = all(map(math.isfinite, times))
+    if not finite or not (all(d > 0 for d in increments) or all(d < 0 for d in increments)):
         raise ValueError(f"t: wanted strictly increasing or strictly decreasing times, got {times}")
-    counts = _counts(increments, step_size, steps)
-    action = space.action
-    solution = [y0]
-    for index, count in enumerate(counts):
-        h = (t[index + 1] - t[index]) / count
-        y = solution[-1]
-        for k in range(count):
-            y = one_step(chosen, field, action, t[index] + k * h, h, y, gradient)
-        solution.append(y)
-    return torch.stack(solution)
-
-
-def one_step(
-    method: Method, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor, gradient: Gradient
-) -> Tensor:
-    """One step of ``method``, its stages kept for the backward pass or not."""
-    if gradient == "checkpoint":
-        return checkpoint(method.step, field, action, t, h, y, use_reentrant=False)
-    return method.step(field, action, t, h, y)
+    return times, -1 if increments and increments[0] < 0 else 1
 
 
 def check(method: Method, space: Space, gradient: str) -> None:
     """Raise a ValueError if the method cannot run on the space or the gradient mode is unknown."""
-    if not method.is_lie and not isinstance(space, Euclidean):
-        raise ValueError(
-            f"method: {method.name!r} adds vectors and would leave {space.name}; wanted a Lie-group method there"
-        )
-    if gradient not in ("autograd", "checkpoint"):
+    name, domain = method.name, method.domain
+    if domain in ("vector", "separable", "hamiltonian") and not is_vector_space(space):
+        raise ValueError(f"method: {name!r} adds vectors and would leave {space.name}; wanted a Lie-group method there")
+    if domain == "lie-poisson" and not isinstance(space, LiePoisson):
+        raise ValueError(f"method: {name!r} wants a LiePoisson space, got {space.name}")
+    if domain == "cotangent" and not _is_cotangent_bundle(space):
+        raise ValueError(f"method: {name!r} wants Product([G, Euclidean(1, shape=(G.dim,))]), got {space.name}")
+    if gradient in LATER_GRADIENTS:
+        raise ValueError(f"gradient: {gradient!r} is planned, not made yet; wanted one of {', '.join(GRADIENTS)}")
+    if gradient not in GRADIENTS:
         raise ValueError(f"gradient: wanted 'autograd' or 'checkpoint', got {gradient!r}")
 
 
-def _counts(increments: list[float], step_size: float | None, steps: int | None) -> list[int]:
-    if step_size is not None and steps is not None:
-        raise ValueError(f"step_size, steps: wanted one of the two, got {step_size} and {steps}")
-    if step_size is not None:
-        if not step_size > 0:
-            raise ValueError(f"step_size: wanted a positive length, got {step_size}")
-        return [max(1, math.ceil(abs(d) / step_size - 1e-9)) for d in increments]
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps: wanted at least 1, got {steps}")
-    return [steps or 1] * len(increments)
+def _is_cotangent_bundle(space: Space) -> bool:
+    if not isinstance(space, Product) or len(space.spaces) != 2:
+        return False
+    group, fibre = space.spaces
+    return isinstance(fibre, Euclidean) and fibre.ndim == 1 and fibre.point_shape == (group.dim,)

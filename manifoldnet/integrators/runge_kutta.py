@@ -1,20 +1,38 @@
-"""Classical Runge-Kutta steps in a vector space."""
+"""Explicit Runge-Kutta steps in a vector space."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from manifoldnet.integrators.stepping import Field, combination
+from manifoldnet.integrators.stepping import Field, Step, combination, spread
 from manifoldnet.integrators.tableau import Tableau
 from manifoldnet.manifolds import Action
 
 
-def runge_kutta_step(tableau: Tableau, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor) -> Tensor:
-    """One explicit step: k_i = h f(t + c_i h, y + sum_j a_ij k_j), y1 = y + sum_i b_i k_i."""
-    ks: list[Tensor] = []
-    for row, c in zip(tableau.A, tableau.c, strict=True):
-        u = combination(row, ks)
-        ks.append(h * field(t + c * h, y if u is None else y + u))
-    total = combination(tableau.b, ks)
-    assert total is not None  # consistent weights sum to 1
-    return y + total
+def runge_kutta_step(
+    tableau: Tableau,
+    field: Field,
+    action: Action,
+    t: Tensor,
+    h: Tensor,
+    y: Tensor,
+    first: Tensor | None = None,
+    estimate: bool = False,
+) -> Step:
+    """One step: k_i = h f(t + c_i h, y + sum_j a_ij k_j), y1 = y + sum_i b_i k_i."""
+    scale = spread(h, action)
+    ks = [scale * (field(t, y) if first is None else first)]
+    count = tableau.stages if estimate else tableau.needed_stages
+    last = point = None
+    for row, c in zip(tableau.A[1:count], tableau.c[1:count], strict=True):
+        point = combination(row, ks, y)
+        assert point is not None
+        last = field(t + c * h, point)
+        ks.append(scale * last)
+    if tableau.is_fsal and estimate:
+        y1 = point
+    else:
+        y1, last = combination(tableau.b, ks, y), None
+    assert y1 is not None
+    error = combination(tableau.error_weights, ks) if estimate and tableau.error_weights else None
+    return Step(y1, tuple(ks), error, None, last)

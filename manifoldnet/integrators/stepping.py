@@ -3,20 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-from manifoldnet.integrators.tableau import Tableau
 from manifoldnet.manifolds import Action
 
 Field = Callable[[Tensor, Tensor], Tensor]
-"""f(t, y) -> generator at time t (a 0-dimensional tensor) and point y, in coordinates of the acting group."""
+"""f(t, y) -> generator at time t and point y, in coordinates of the acting group.
 
-StepRule = Callable[[Tableau, Field, Action, Tensor, Tensor, Tensor], Tensor]
-"""(tableau, field, action, t, h, y) -> the point at t + h."""
+t is a 0-dimensional tensor, or has the shape of the batch where every sample keeps its own time.
+"""
 
 
-def combination(coefficients: Sequence[float], ks: Sequence[Tensor]) -> Tensor | None:
-    """sum_j a_j k_j over the non-zero a_j, or None if there are none."""
-    terms = [a * k for a, k in zip(coefficients, ks, strict=False) if a]
-    return sum(terms[1:], terms[0]) if terms else None
+class Step(NamedTuple):
+    """What one step leaves behind.
+
+    Attributes:
+        y: the point at t + h.
+        ks: the stages in the algebra, times h, from which the dense output is made.
+        error: v - v^ where y1 = exp(v) y and the embedded method would have given exp(v^) y.
+        rival: the embedded method's point, where the method has no such v.
+        last: f(t + h, y1), where the first stage of the next step is known already.
+    """
+
+    y: Tensor
+    ks: tuple[Tensor, ...] = ()
+    error: Tensor | None = None
+    rival: Tensor | None = None
+    last: Tensor | None = None
+
+
+@runtime_checkable
+class StepRule(Protocol):
+    """The rule of a family of methods, whose coefficients are ``scheme``."""
+
+    def __call__(
+        self,
+        scheme: Any,
+        field: Field,
+        action: Action,
+        t: Tensor,
+        h: Tensor,
+        y: Tensor,
+        first: Tensor | None = None,
+        estimate: bool = False,
+        /,
+    ) -> Step:
+        """One step of length h from y at time t.
+
+        Args:
+            t: 0-dimensional, or of the shape of the batch.
+            h: as t.
+            first: f(t, y) if it is known.
+            estimate: whether the error and all stages of the dense output are wanted.
+        """
+
+
+def spread(h: Tensor, action: Action) -> Tensor:
+    """h as a factor of generators, whose last ``coordinate_ndim`` dimensions are coordinates."""
+    return h if h.dim() == 0 else h[(...,) + (None,) * action.group.coordinate_ndim]
+
+
+def combination(coefficients: Sequence[Any], ks: Sequence[Tensor], base: Tensor | None = None) -> Tensor | None:
+    """base + sum_j a_j k_j over the a_j that are not zero, or None if there is nothing to add."""
+    total = base
+    for a, k in zip(coefficients, ks, strict=False):
+        if isinstance(a, Tensor):
+            total = a * k if total is None else torch.addcmul(total, a, k)
+        elif a:
+            total = (k if a == 1.0 else a * k) if total is None else torch.add(total, k, alpha=a)
+    return total

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from manifoldnet.integrators.attempts import Gradient, one_step
 from manifoldnet.integrators.methods import method_named
-from manifoldnet.integrators.odeint import Gradient, check, one_step
+from manifoldnet.integrators.odeint import check
 from manifoldnet.manifolds import Euclidean, Space
 
 
@@ -48,7 +49,7 @@ class Flow(nn.Module):
 
     def forward(self, y0: Tensor) -> Tensor:
         """The points y(t1), same shape as y0."""
-        action = self.space.action
+        action = self.method.action_on(self.space)
         h = torch.full((), self.t1 / self.steps, dtype=y0.dtype, device=y0.device)
         y = y0
         for k in range(self.steps):
