@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from manifoldnet.integrators import METHODS, Tableau
-from manifoldnet.integrators.tableau import rooted_trees
+from manifoldnet.integrators.partitioned import DriftsAndKicks
+from manifoldnet.integrators.rooted_trees import rooted_trees
 
 
 def make(rows, b, order):
@@ -159,9 +160,81 @@ def test_there_are_as_many_rooted_trees_as_cayley_counted():
     assert len(set(rooted_trees(6))) == 20
 
 
-def test_registered_tableaux_are_the_textbook_ones():
-    for name, namesake in {"lie-euler": "euler", "cg2": "midpoint", "rkmk4": "rk4", "rk4": "rk4"}.items():
-        registered, wanted = METHODS[name].tableau, TABLEAUX[namesake]
-        assert np.allclose(registered.A, wanted.A, atol=1e-16, rtol=1e-16)
-        assert np.allclose(registered.b, wanted.b, atol=1e-16, rtol=1e-16)
-        assert registered.order == wanted.order
+NAMESAKES = {
+    "lie-euler": "euler",
+    "rkmk2": "heun2",
+    "rkmk3": "kutta3",
+    "rkmk4": "rk4",
+    "rkmk3-one-bracket": "kutta3",
+    "rkmk4-two-brackets": "rk4",
+    "rkmk-bs32": "bosh3",
+    "rkmk-dopri5": "dopri5",
+    "cg2": "midpoint",
+    "cf3": "heun3",
+    "cf4": "rk4",
+    "lie-midpoint": "implicit-midpoint",
+    "lie-trapezoid": "trapezoid",
+    "lie-gauss4": "gauss4",
+    "ssprk22": "heun2",
+} | {name: name for name in TABLEAUX if name in METHODS}
+
+
+@pytest.mark.parametrize("name", NAMESAKES)
+def test_registered_tableaux_are_the_textbook_ones(name):
+    registered, wanted = METHODS[name].tableau, TABLEAUX[NAMESAKES[name]]
+    assert np.allclose(registered.A, wanted.A, atol=2e-16, rtol=1e-15)
+    assert np.allclose(registered.b, wanted.b, atol=2e-16, rtol=1e-15)
+    assert registered.order == wanted.order
+
+
+@pytest.mark.parametrize("name", NAMESAKES)
+def test_registered_methods_have_the_published_circle_radius(name):
+    assert METHODS[name].circle_radius == pytest.approx(RADII[NAMESAKES[name]], abs=1e-9)
+
+
+def test_an_unused_last_stage_does_not_count():
+    """bosh3 without its FSAL stage is Ralston's rule of order 3; with it the radius would be 0."""
+    assert METHODS["bosh3"].circle_radius == pytest.approx(METHODS["ralston3"].circle_radius, abs=1e-12)
+
+
+# pairs and dense output ----------------------------------------------------------------------------------------------
+RK4, DOPRI5 = METHODS["rk4"].tableau, METHODS["dopri5"].tableau
+
+
+def test_a_wrong_pair_is_refused():
+    with pytest.raises(ValueError, match="b_embedded is b"):
+        dataclasses.replace(DOPRI5, b_embedded=DOPRI5.b)
+    with pytest.raises(ValueError, match=r"the order 1 condition.*b_embedded"):
+        dataclasses.replace(DOPRI5, b_embedded=tuple(1.1 * w for w in DOPRI5.b))
+    with pytest.raises(ValueError, match=r"the order 5 condition.*b_embedded"):
+        dataclasses.replace(DOPRI5, embedded_order=5)
+    with pytest.raises(ValueError, match="together or neither"):
+        dataclasses.replace(DOPRI5, embedded_order=None)
+    with pytest.raises(ValueError, match="7 entries in b_embedded"):
+        dataclasses.replace(DOPRI5, b_embedded=DOPRI5.b[:-1])
+
+
+def test_wrong_dense_output_is_refused():
+    assert RK4.weights_at(1.0) == pytest.approx(RK4.b, abs=1e-15)
+    assert RK4.weights_at(0.0) == [0.0] * 4
+    with pytest.raises(ValueError, match="theta = 1 are not b"):
+        dataclasses.replace(RK4, dense=tuple(tuple(1.01 * w for w in row) for row in RK4.dense))
+    with pytest.raises(ValueError, match=r"the order 2 condition.*b\(0.3\)"):
+        dataclasses.replace(RK4, dense=tuple((w, 0.0, 0.0) for w in RK4.b))
+    with pytest.raises(ValueError, match="the order 4 condition"):
+        dataclasses.replace(RK4, dense_order=4)
+    with pytest.raises(ValueError, match="4 rows"):
+        dataclasses.replace(RK4, dense=RK4.dense[:3])
+    with pytest.raises(ValueError, match="together or neither"):
+        dataclasses.replace(RK4, dense_order=None)
+
+
+def test_needed_stages_and_costs():
+    assert [METHODS[n].tableau.needed_stages for n in ("dopri5", "bosh3", "rk4", "heun3", "euler")] == [6, 3, 4, 3, 1]
+    fsal = {n for n, m in METHODS.items() if m.is_fsal}
+    assert fsal == {"bosh3", "dopri5", "tsit5", "rkmk-bs32", "rkmk-dopri5", "rkmk-tsit5", "cf4"}
+
+
+def test_shares_of_drifts_and_kicks_must_sum_to_one():
+    with pytest.raises(ValueError, match=r"moves: the shares of the kicks sum to 0\.5"):
+        DriftsAndKicks((("drift", 1.0), ("kick", 0.5)), 1)

@@ -18,6 +18,23 @@ every_acting_group = pytest.mark.parametrize("group", acting.values(), ids=actin
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 lie_methods = {name: method for name, method in METHODS.items() if method.is_lie}
 every_lie_method = pytest.mark.parametrize("method", lie_methods.values(), ids=lie_methods.keys())
+# where a test takes long, one method of each kind is run every time and the others with -m slow
+QUICK_METHODS = ("lie-euler", "cg2", "rkmk4", "cf4")
+every_lie_method_at_length = pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=() if n in QUICK_METHODS else pytest.mark.slow, id=n) for n, m in lie_methods.items()],
+)
+COSTLY_METHODS = ("cg4", "cg5", "lie-midpoint", "lie-trapezoid", "lie-gauss4")
+every_lie_method_costly_ones_slowly = pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=pytest.mark.slow if n in COSTLY_METHODS else (), id=n) for n, m in lie_methods.items()],
+)
+# methods of a vector space, Lie methods among them; those of momenta have laws of their own
+vector_methods = {n: m for n, m in METHODS.items() if m.domain not in ("lie-poisson", "cotangent")}
+every_vector_method = pytest.mark.parametrize("method", vector_methods.values(), ids=vector_methods.keys())
+every_pair = pytest.mark.parametrize(
+    "method", [m for m in METHODS.values() if m.embedded_order], ids=[n for n, m in METHODS.items() if m.embedded_order]
+)
 both_precisions = pytest.mark.parametrize("dtype", [torch.float32, F64], ids=["f32", "f64"])
 
 
