@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from manifoldnet.integrators.compiled import STEPS_AT_ONCE, compiled_steps
 from manifoldnet.integrators.error_norm import Tolerance, is_vector_space, rms
 from manifoldnet.integrators.methods import Method
+from manifoldnet.integrators.stage_equations import StageError
 from manifoldnet.integrators.stepping import Field, Step, spread
 from manifoldnet.manifolds import Action, Space
 
@@ -36,10 +37,17 @@ class Counted:
 def one_step(
     method: Method, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor, gradient: Gradient
 ) -> Tensor:
-    """One step of ``method``, its stages kept for the backward pass or not."""
-    if gradient == "checkpoint":
-        return checkpoint(method.step, field, action, t, h, y, use_reentrant=False)
-    return method.step(field, action, t, h, y)
+    """One step of ``method``, its stages kept for the backward pass or not.
+
+    Raises:
+        StageError: if the equations of an implicit step are not solved; it names the time.
+    """
+    try:
+        if gradient == "checkpoint":
+            return checkpoint(method.step, field, action, t, h, y, use_reentrant=False)
+        return method.step(field, action, t, h, y)
+    except StageError as error:
+        raise StageError(f"t = {float(t):.10g}: {error}") from None
 
 
 class Attempts:
