@@ -14,6 +14,8 @@ from manifoldnet.integrators.dense import interpolate
 from manifoldnet.integrators.error_norm import relative_error
 from manifoldnet.integrators.solution import IntegrationError, Solution, Statistics, Status
 from manifoldnet.integrators.stepping import Step
+from manifoldnet.integrators.tableau import Tableau
+from manifoldnet.manifolds import Action
 
 
 class Accepted(NamedTuple):
@@ -137,7 +139,7 @@ def statistics(steps: AdaptiveSteps) -> Statistics:
     return Statistics(*map(torch.tensor, (steps.accepted, steps.rejected, steps.attempts.field.calls)))
 
 
-def _between(tableau, action, accepted: Accepted, times: Sequence[float]) -> Tensor:  # type: ignore[no-untyped-def]
+def _between(tableau: Tableau, action: Action, accepted: Accepted, times: Sequence[float]) -> Tensor:
     """The points (len(times), ...) inside the step."""
     theta = accepted.y0.new_tensor([(time - accepted.t0) / (accepted.t1 - accepted.t0) for time in times])
     theta = theta[(...,) + (None,) * accepted.step.ks[0].dim()]

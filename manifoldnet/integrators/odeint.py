@@ -166,9 +166,9 @@ def solve(
     if per_sample:
         raise ValueError(f"per_sample: wanted a method with an embedded one and no step_size or steps, got {method!r}")
     if event_fn is not None:
-        counts = step_counts(times[:2], step_size, steps) or [1]
         if step_size is None and len(times) < 2:
             raise ValueError("event_fn: wanted step_size, or a second time, for the length of fixed steps")
+        counts = step_counts(times[:2], step_size, steps)
         h = t.new_tensor(direction * step_size) if step_size else (t[1] - t[0]) / counts[0]
         return integrate_by_fixed_steps_until(attempts, y0, t[0], h, event_fn, max_steps)
     return integrate_by_fixed_steps(attempts, y0, t, step_counts(times, step_size, steps))
