@@ -89,8 +89,8 @@ class AdaptiveSteps:
         if self.accepted + self.rejected >= self.control.max_steps:
             wanted = f"the end {stop:.10g}" if math.isfinite(stop) else "event_fn to change its sign"
             raise IntegrationError(
-                f"t = {self.t:.10g}: {self.control.max_steps} steps were made, wanted {wanted}; allow more by max_steps "
-                "or loosen rtol and atol",
+                f"t = {self.t:.10g}: {self.control.max_steps} steps were made, wanted {wanted}; allow more by "
+                "max_steps or loosen rtol and atol",
                 Status.STEP_LIMIT,
                 self.t,
             )

@@ -8,9 +8,8 @@ from functools import cached_property
 
 from torch import Tensor
 
-from manifoldnet.integrators.stepping import Field, Step, combination, spread
+from manifoldnet.integrators.stepping import Start, Step, combination, spread
 from manifoldnet.integrators.tableau import Tableau
-from manifoldnet.manifolds import Action
 
 Exponentials = tuple[tuple[float, ...], ...]
 """Rows of coefficients of K_1, K_2, ...; each row is one exponential, the first row acts first."""
@@ -73,20 +72,12 @@ CF4 = CommutatorFree(
 )
 
 
-def commutator_free_step(
-    scheme: CommutatorFree,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def commutator_free_step(scheme: CommutatorFree, start: Start) -> Step:
     """One step; points that start with the exponentials of an earlier one start from it.
 
     Y_i = exp(sum_j a_ij^m K_j) ... exp(sum_j a_ij^1 K_j) y, K_i = h f(t + c_i h, Y_i), and y1 likewise.
     """
+    field, action, t, h, y, _, estimate = start
     reached: dict[Exponentials, Tensor] = {(): y}
 
     def point(rows: Exponentials) -> Tensor:
@@ -97,7 +88,7 @@ def commutator_free_step(
         return reached[rows]
 
     scale = spread(h, action)
-    ks = [scale * (field(t, y) if first is None else first)]
+    ks = [scale * start.slope()]
     for rows, c in zip(scheme.stage_exponentials[1:], scheme.tableau.c[1:], strict=True):
         ks.append(scale * field(t + c * h, point(rows)))
     y1 = point(scheme.final)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from manifoldnet.integrators.stepping import Field, Step, spread
+from manifoldnet.integrators.stepping import Start, Step, spread
 from manifoldnet.integrators.tableau import Tableau, explicit_tableau
 from manifoldnet.manifolds import Action
 
@@ -54,23 +54,15 @@ def _product(action: Action, coefficients: Sequence[float], ks: Sequence[Tensor]
     return y
 
 
-def crouch_grossman_step(
-    tableau: Tableau,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def crouch_grossman_step(tableau: Tableau, start: Start) -> Step:
     """One step (Crouch and Grossman 1993); above order 2 the classical order conditions are not enough.
 
     Y_i = exp(a_{i,i-1} K_{i-1}) ... exp(a_{i1} K_1) y, K_i = h f(t + c_i h, Y_i),
     y1 = exp(b_s K_s) ... exp(b_1 K_1) y.
     """
+    field, action, t, h, y, _, estimate = start
     scale = spread(h, action)
-    ks = [scale * (field(t, y) if first is None else first)]
+    ks = [scale * start.slope()]
     for row, c in zip(tableau.A[1:], tableau.c[1:], strict=True):
         ks.append(scale * field(t + c * h, _product(action, row, ks, y)))
     rival = _product(action, tableau.b_embedded, ks, y) if estimate and tableau.b_embedded else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +10,7 @@ from torch import Tensor
 from manifoldnet.integrators import discrete_gradients
 from manifoldnet.integrators.discrete_gradients import DiscreteGradient
 from manifoldnet.integrators.stage_equations import solve_stages
-from manifoldnet.integrators.stepping import Step, spread
-from manifoldnet.manifolds import Action
+from manifoldnet.integrators.stepping import Start, Step, spread
 
 
 @dataclass(frozen=True)
@@ -40,22 +38,14 @@ def canonical_structure(v: Tensor) -> Tensor:
     return torch.cat([p, -q], -1)
 
 
-def discrete_gradient_step(
-    scheme: EnergyPreserving,
-    field: Any,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def discrete_gradient_step(scheme: EnergyPreserving, start: Start) -> Step:
     """One step y1 = y + h S g(y, y1) for y' = S grad H (McLachlan, Quispel and Robidoux 1999, equation 2.3).
 
     The field has ``hamiltonian(t, y)`` of shape (...) for y (..., d) with any leading dimensions, taken at t + h / 2,
     and may have ``structure(v)``, the linear map S, which is canonical otherwise. H(y1) = H(y) if S is skew, and
     H(y1) <= H(y) if its symmetric part is not positive.
     """
+    field, action, t, h, y, *_ = start
     structure = getattr(field, "structure", canonical_structure)
     scale, middle = spread(h, action), t + 0.5 * h
 
@@ -66,22 +56,14 @@ def discrete_gradient_step(
     return Step(y + d)
 
 
-def lie_poisson_discrete_gradient_step(
-    scheme: EnergyPreserving,
-    field: Any,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def lie_poisson_discrete_gradient_step(scheme: EnergyPreserving, start: Start) -> Step:
     """One step m1 = coAd(exp(u), m), u = -h g(m, m1), for m' = coad(-grad H(m), m), m in the dual of an algebra.
 
     Casimirs are kept because m1 lies on the coadjoint orbit of m, and H because exp(u) leaves u where it is:
     <m1, u> = <m, Ad(exp(-u), u)> = <m, u>, so that H(m1) - H(m) = <g, m1 - m> = 0. On so(3)* this is the scheme with
     the Cayley transform up to the angle of the turn. The field has ``hamiltonian(t, m)``, taken at t + h / 2.
     """
+    field, action, t, h, y, *_ = start
     scale, middle = spread(h, action), t + 0.5 * h
 
     def image(u: Tensor) -> Tensor:

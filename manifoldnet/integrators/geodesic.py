@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from manifoldnet.integrators.stage_equations import solve_stages
-from manifoldnet.integrators.stepping import Field, Step
+from manifoldnet.integrators.stepping import Start, Step
 from manifoldnet.integrators.tableau import Tableau
 from manifoldnet.manifolds import Action, Space
 
@@ -38,25 +36,17 @@ class Geodesics(Action):
         return self.own.lift(y, tangent)
 
 
-def geodesic_step(
-    tableau: Tableau,
-    field: Field,
-    action: Any,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def geodesic_step(tableau: Tableau, start: Start) -> Step:
     """One step with the vector field X(t, y), the tangent of the generator f(t, y).
 
     Explicit: y1 = exp_y(h X(t, y)). Implicit: exp_{y1}(-h X(t + h, y1)) = y, solved for the tangent v at y of
     y1 = exp_y(v).
     """
+    field, action, t, h, y, *_ = start
     space = action.space
     size = h[(...,) + (None,) * space.ndim] if h.dim() else h
     if tableau.is_explicit:
-        return Step(space.expmap(y, size * action.tangent(field(t, y) if first is None else first, y)))
+        return Step(space.expmap(y, size * action.tangent(start.slope(), y)))
 
     def image(v: Tensor) -> Tensor:
         u = space.proju(y, v)

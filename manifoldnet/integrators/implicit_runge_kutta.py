@@ -6,22 +6,13 @@ import torch
 from torch import Tensor
 
 from manifoldnet.integrators.stage_equations import solve_stages
-from manifoldnet.integrators.stepping import Field, Step, combination, spread
+from manifoldnet.integrators.stepping import Start, Step, combination, spread
 from manifoldnet.integrators.tableau import Tableau
-from manifoldnet.manifolds import Action
 
 
-def implicit_runge_kutta_step(
-    tableau: Tableau,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def implicit_runge_kutta_step(tableau: Tableau, start: Start) -> Step:
     """One step: z_i = sum_j a_ij h f(t + c_j h, y + z_j), y1 = y + sum_i w_i z_i with the displacement weights w."""
+    field, action, t, h, y, *_ = start
     point = action.group.coordinate_ndim
     stage = -(point + 1)
     scale = spread(h, action)
@@ -33,8 +24,8 @@ def implicit_runge_kutta_step(
         flat = torch.stack(slopes, stage).flatten(-point)
         return (A @ flat).reshape(z.shape)
 
-    start = torch.zeros_like(y).unsqueeze(stage).repeat_interleave(tableau.stages, stage)
-    z = solve_stages(image, start, point + 1, floor=y.detach().flatten(-point).norm(dim=-1))
+    guess = torch.zeros_like(y).unsqueeze(stage).repeat_interleave(tableau.stages, stage)
+    z = solve_stages(image, guess, point + 1, floor=y.detach().flatten(-point).norm(dim=-1))
     y1 = combination(tableau.displacement_weights, z.unbind(stage), y)
     assert y1 is not None
     return Step(y1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from manifoldnet.integrators.stage_equations import solve_stages
-from manifoldnet.integrators.stepping import Step
+from manifoldnet.integrators.stepping import Start, Step
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,7 @@ class LieVerlet:
     is_symmetric: bool = True
 
 
-def lie_verlet_step(
-    scheme: LieVerlet,
-    field: Any,
-    action: Any,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def lie_verlet_step(scheme: LieVerlet, start: Start) -> Step:
     """One step on Product([G, R^dim]), the points being x in G beside the momentum p in the body's frame.
 
     p_h = p + h/2 force(t, x), m = dexp_{h xi}^T p_h with xi = velocity(m), x1 = x exp(h xi),
@@ -40,6 +31,7 @@ def lie_verlet_step(
     The field has ``velocity(t, p)``, the velocity in the body's frame that belongs to the momentum p, and
     ``force(t, x)``, the generalised force in that frame.
     """
+    field, action, t, h, y, *_ = start
     group: Any = action.group.groups[0]
     x, p = action.group.split(y)
     size = h[..., None] if h.dim() else h

@@ -6,11 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor
-
-from manifoldnet.integrators.stepping import Field, Step, combination, spread
+from manifoldnet.integrators.stepping import Start, Step, combination, spread
 from manifoldnet.integrators.tableau import Tableau, numbers
-from manifoldnet.manifolds import Action
 
 
 @dataclass(frozen=True)
@@ -78,19 +75,11 @@ EES27 = LowStorage(
 )
 
 
-def low_storage_step(
-    scheme: LowStorage,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def low_storage_step(scheme: LowStorage, start: Start) -> Step:
     """One step of the recurrence of :class:`LowStorage`."""
+    field, action, t, h, y, _, estimate = start
     scale = spread(h, action)
-    ks = [scale * (field(t, y) if first is None else first)]
+    ks = [scale * start.slope()]
     z = ks[0]
     before, y = y, action.act_exp(scheme.B[0] * z, y)
     for a, b, c in zip(scheme.A[1:], scheme.B[1:], scheme.tableau.c[1:], strict=True):

@@ -24,7 +24,7 @@ from manifoldnet.integrators.lie_verlet import LieVerlet, lie_verlet_step
 from manifoldnet.integrators.minimal_commutator import KUTTA3_ONE_BRACKET, RK4_TWO_BRACKETS, minimal_commutator_step
 from manifoldnet.integrators.rkmk import rkmk_step
 from manifoldnet.integrators.runge_kutta import runge_kutta_step
-from manifoldnet.integrators.stepping import Field, Step, StepRule
+from manifoldnet.integrators.stepping import Field, Start, Step, StepRule
 from manifoldnet.integrators.symmetric_lie import symmetric_lie_step
 from manifoldnet.integrators.tableau import Tableau
 from manifoldnet.manifolds import Action, Space
@@ -83,8 +83,8 @@ class Method:
         first: Tensor | None = None,
         estimate: bool = False,
     ) -> Step:
-        """One step and what it leaves behind; see :class:`StepRule`."""
-        step = FAMILIES[self.family].step(self.scheme, field, action, t, h, y, first, estimate)
+        """One step and what it leaves behind; see :class:`Start`."""
+        step = FAMILIES[self.family].step(self.scheme, Start(field, action, t, h, y, first, estimate))
         return step._replace(y=action.settle(step.y))
 
     def step(self, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor) -> Tensor:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from manifoldnet.integrators.explicit_tableaux import KUTTA3, RK4
-from manifoldnet.integrators.stepping import Field, Step, combination, spread
+from manifoldnet.integrators.stepping import Start, Step, combination, spread
 from manifoldnet.integrators.tableau import Tableau
-from manifoldnet.manifolds import Action
 from manifoldnet.manifolds.group import Group
 
 Bracket = tuple[float, int, int]
@@ -39,20 +38,12 @@ def _generator(group: Group, weights: Sequence[float], brackets: Sequence[Bracke
     return combination([a for a, _, _ in brackets], [group.bracket(ks[i], ks[j]) for _, i, j in brackets], total)  # type: ignore[return-value]
 
 
-def minimal_commutator_step(
-    scheme: MinimalCommutator,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def minimal_commutator_step(scheme: MinimalCommutator, start: Start) -> Step:
     """One step (Munthe-Kaas and Owren 1999); K_i = h f(t + c_i h, Y_i)."""
+    field, action, t, h, y, *_ = start
     scale = spread(h, action)
     tableau = scheme.tableau
-    ks = [scale * (field(t, y) if first is None else first)]
+    ks = [scale * start.slope()]
     for row, brackets, c in zip(tableau.A[1:], scheme.stage_brackets[1:], tableau.c[1:], strict=True):
         point = action.act_exp(_generator(action.group, row, brackets, ks), y)
         ks.append(scale * field(t + c * h, point))

@@ -7,10 +7,8 @@ from itertools import groupby
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from manifoldnet.integrators.stepping import Field, Step, spread
-from manifoldnet.manifolds import Action
+from manifoldnet.integrators.stepping import Start, Step, spread
 
 Move = tuple[Literal["drift", "kick"], float]
 
@@ -61,16 +59,7 @@ CONFORMAL_EULER = DriftsAndKicks(SYMPLECTIC_EULER.moves, 1, damped=True)
 CONFORMAL_VERLET = DriftsAndKicks(STORMER_VERLET.moves, 2, damped=True)
 
 
-def drifts_and_kicks_step(
-    scheme: DriftsAndKicks,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def drifts_and_kicks_step(scheme: DriftsAndKicks, start: Start) -> Step:
     """One step for y = (q, p) and a field (dT/dp(t, p), -dV/dq(t, q)), in a vector space.
 
     Drift: q += w h f_q(t + w h / 2, p), t += w h; kick: p += w h f_p(t, q). Time moves with the drifts as a position
@@ -81,11 +70,12 @@ def drifts_and_kicks_step(
     time): they multiply p by exp(-damping h / 2) before and after, which makes them conformally symplectic
     (Bhatt, Floyd and Moore 2016).
     """
+    field, action, t, h, y, *_ = start
     split = -action.group.coordinate_ndim
     scale = spread(h, action)
     q, p = y.chunk(2, split)
     velocity, force = getattr(field, "velocity", None), getattr(field, "force", None)
-    damping = field.damping if scheme.damped else None  # type: ignore[attr-defined]
+    damping = field.damping if scheme.damped else None
     decay = None if damping is None else torch.exp(torch.as_tensor(-0.5 * damping, dtype=y.dtype) * scale)
     if decay is not None:
         p = decay * p

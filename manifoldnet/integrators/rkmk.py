@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from manifoldnet.integrators.stepping import Field, Step, combination, spread
+from manifoldnet.integrators.stepping import Start, Step, combination, spread
 from manifoldnet.integrators.tableau import Tableau
-from manifoldnet.manifolds import Action
 from manifoldnet.manifolds.group import Group
 
 
@@ -18,26 +15,18 @@ def brackets_needed(tableau: Tableau, group: Group) -> int:
     return 0 if group.is_commutative else max(tableau.order - 2, 0)
 
 
-def rkmk_step(
-    tableau: Tableau,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def rkmk_step(tableau: Tableau, start: Start) -> Step:
     """One step with any explicit tableau (Munthe-Kaas 1999).
 
     u_i = sum_j a_ij k_j, Y_i = exp(u_i) y, k_i = dexpinv_{u_i}(h f(t + c_i h, Y_i)), y1 = exp(sum_i b_i k_i) y.
     The last stage of a first-same-as-last tableau sits at y1, where dexpinv_0 = id makes f(t + h, y1) itself the
     first stage of the next step.
     """
+    field, action, t, h, y, _, estimate = start
     group = action.group
     brackets = brackets_needed(tableau, group)
     scale = spread(h, action)
-    ks = [scale * (field(t, y) if first is None else first)]
+    ks = [scale * start.slope()]
     count = tableau.stages if estimate else tableau.needed_stages
     last = point = None
     for row, c in zip(tableau.A[1:count], tableau.c[1:count], strict=True):

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from manifoldnet.integrators.stepping import Field, Step, combination, spread
+from manifoldnet.integrators.stepping import Start, Step, combination, spread
 from manifoldnet.integrators.tableau import Tableau
-from manifoldnet.manifolds import Action
 
 
-def runge_kutta_step(
-    tableau: Tableau,
-    field: Field,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def runge_kutta_step(tableau: Tableau, start: Start) -> Step:
     """One step: k_i = h f(t + c_i h, y + sum_j a_ij k_j), y1 = y + sum_i b_i k_i."""
+    field, action, t, h, y, _, estimate = start
     scale = spread(h, action)
-    ks = [scale * (field(t, y) if first is None else first)]
+    ks = [scale * start.slope()]
     count = tableau.stages if estimate else tableau.needed_stages
     last = point = None
     for row, c in zip(tableau.A[1:count], tableau.c[1:count], strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manifoldnet.integrators.explicit_tableaux import RK4
 from manifoldnet.integrators.rkmk import rkmk_step
-from manifoldnet.integrators.stepping import Field, Step, spread
+from manifoldnet.integrators.stepping import Field, Start, Step, spread
 from manifoldnet.manifolds import Action
 
 
@@ -85,24 +85,16 @@ def shears(field: Field, dim: int) -> SplitField:
 def _flow(part: Any, action: Action, t: Tensor, h: Tensor, y: Tensor) -> Tensor:
     if hasattr(part, "flow"):
         return part.flow(t, h, y, action)
-    return rkmk_step(RK4, part, action, t, h, y).y
+    return rkmk_step(RK4, Start(part, action, t, h, y)).y
 
 
-def splitting_step(
-    scheme: Splitting,
-    field: Any,
-    action: Action,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    first: Tensor | None = None,
-    estimate: bool = False,
-) -> Step:
+def splitting_step(scheme: Splitting, start: Start) -> Step:
     """One step over the ``parts`` of the field.
 
     Lie-Trotter: every part from t to t + h. Strang 1968: the parts from t to t + h / 2 in their order, then from
     t + h / 2 to t + h in the reversed order; the last part's two halves are one step.
     """
+    field, action, t, h, y, *_ = start
     parts = list(field.parts)
     if not scheme.is_symmetric:
         for part in parts:

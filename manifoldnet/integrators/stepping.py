@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,30 +35,34 @@ class Step(NamedTuple):
     last: Tensor | None = None
 
 
-@runtime_checkable
-class StepRule(Protocol):
-    """The rule of a family of methods, whose coefficients are ``scheme``."""
+class Start(NamedTuple):
+    """Where a step starts, and what is wanted of it.
 
-    def __call__(
-        self,
-        scheme: Any,
-        field: Field,
-        action: Action,
-        t: Tensor,
-        h: Tensor,
-        y: Tensor,
-        first: Tensor | None = None,
-        estimate: bool = False,
-        /,
-    ) -> Step:
-        """One step of length h from y at time t.
+    Attributes:
+        field: f(t, y), with what else the family wants of it.
+        action: the action by which the method moves.
+        t: 0-dimensional, or of the shape of the batch.
+        h: length of the step, as t.
+        y: the point at time t.
+        first: f(t, y) if it is known.
+        estimate: whether the error and all stages of the dense output are wanted.
+    """
 
-        Args:
-            t: 0-dimensional, or of the shape of the batch.
-            h: as t.
-            first: f(t, y) if it is known.
-            estimate: whether the error and all stages of the dense output are wanted.
-        """
+    field: Any
+    action: Any
+    t: Tensor
+    h: Tensor
+    y: Tensor
+    first: Tensor | None = None
+    estimate: bool = False
+
+    def slope(self) -> Tensor:
+        """f(t, y)."""
+        return self.field(self.t, self.y) if self.first is None else self.first
+
+
+StepRule = Callable[[Any, Start], Step]
+"""The rule of a family of methods: one step with the coefficients of its first argument."""
 
 
 def spread(h: Tensor, action: Action) -> Tensor:

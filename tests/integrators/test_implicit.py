@@ -11,6 +11,7 @@ from manifoldnet import Euclidean, odeint
 from manifoldnet.integrators import METHODS, StageError, gauss, lobatto_iiic, radau_ia, radau_iia
 from manifoldnet.integrators.implicit_runge_kutta import implicit_runge_kutta_step
 from manifoldnet.integrators.stage_equations import solve_stages
+from manifoldnet.integrators.stepping import Start
 
 F64 = torch.float64
 FAMILIES = {"gauss": gauss, "radau-ia": radau_ia, "radau-iia": radau_iia, "lobatto-iiic": lobatto_iiic}
@@ -76,7 +77,7 @@ def test_a_method_of_order_twelve_runs():
     """Six Gauss stages, against the closed form of a linear problem."""
     w = torch.randn(3, 3, dtype=F64, generator=rng(1))
     y0, h = torch.randn(4, 3, dtype=F64, generator=rng(2)), times(0.5)[0]
-    y = implicit_runge_kutta_step(gauss(6), lambda t, y: y @ w.T, Euclidean(1).action, 0 * h, h, y0).y
+    y = implicit_runge_kutta_step(gauss(6), Start(lambda t, y: y @ w.T, Euclidean(1).action, 0 * h, h, y0)).y
     assert (y - y0 @ torch.linalg.matrix_exp(h * w).T).abs().max() < 1e-13
 
 
