@@ -8,6 +8,10 @@ from manifoldnet.integrators import METHODS, Controller, IntegrationError, Statu
 
 F64 = torch.float64
 PAIRS = [n for n, m in METHODS.items() if m.embedded_order]
+# a pair of low order takes many steps: those are run with -m slow
+every_pair_low_ones_slowly = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if METHODS[n].order < 4 else ()) for n in PAIRS]
+)
 
 
 def times(*values):
@@ -30,7 +34,7 @@ T = torch.linspace(0, 3, 7, dtype=F64)
 
 
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "own"])
-@pytest.mark.parametrize("name", PAIRS)
+@every_pair_low_ones_slowly
 def test_the_error_follows_the_tolerance(name, per_sample):
     space, field, y0 = (SO3(), spin, R0) if METHODS[name].is_lie else (Euclidean(1), swing, Y0)
     wanted = odeint(field, y0, T, space=space, method="rkmk-dopri5", rtol=1e-12, atol=1e-13)
@@ -121,7 +125,7 @@ SPACES = {
 
 
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "own"])
-@pytest.mark.parametrize("method", ["rkmk-dopri5", "cf3"])
+@pytest.mark.parametrize("method", ["rkmk-dopri5", pytest.param("cf3", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SPACES)
 def test_every_kind_of_space(name, method, per_sample):
     space = SPACES[name]

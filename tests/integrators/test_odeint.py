@@ -132,7 +132,9 @@ def test_the_step_length_has_the_higher_precision_of_times_and_points():
     assert (late.double() - exact).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("name", VECTOR)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if METHODS[n].is_explicit else pytest.mark.slow) for n in VECTOR]
+)
 def test_backward_time_retraces_the_solution(name):
     method = method_named(name)
     steps = 400 if method.is_explicit else 50

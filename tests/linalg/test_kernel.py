@@ -62,6 +62,7 @@ def check(*names):
         assert worst < 1e-11, name
 
 
+@pytest.mark.slow
 def test_a_compiled_kernel_keeps_values_and_gradients():
     check("sym_sqrtm 2")
 

@@ -17,6 +17,11 @@ F64 = torch.float64
 # the logarithm of a Stiefel manifold is itself an iteration, too slow for a dozen of means with second derivatives
 NAMES = [name for name in SPACES if name != "stiefel"]
 every_space = pytest.mark.parametrize("name", NAMES)
+# where a test takes ten seconds on most spaces, they are run with -m slow but for these
+QUICK_NAMES = ("circle", "sphere", "hyperbolic", "spd-log-cholesky", "torus")
+every_space_at_length = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK_NAMES else pytest.mark.slow) for n in NAMES]
+)
 
 
 def rng(seed):
@@ -112,7 +117,7 @@ def on_the_space(space):
     return f, u.requires_grad_(), weights.requires_grad_()
 
 
-@every_space
+@every_space_at_length
 def test_first_and_second_derivatives_match_differences(name):
     f, u, weights = on_the_space(SPACES[name])
     assert gradcheck(f, (u, weights), fast_mode=True)
@@ -209,7 +214,8 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("names", [["sphere", "circle"], pytest.param(["so3", "hyperbolic"], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [["sphere", "circle"], ["so3", "hyperbolic"]])
 def test_mean_compiles_as_one_graph(names):
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", COMPILED, *names], capture_output=True, text=True, check=False

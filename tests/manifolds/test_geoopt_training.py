@@ -7,6 +7,11 @@ from geoopt_cases import every_space, near_the_origin
 
 from manifoldnet.manifolds import SPACES
 
+QUICK_SPACES = ("euclidean", "circle", "so3", "sphere", "hyperbolic", "spd-affine-invariant", "product-groups")
+every_space_at_length = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK_SPACES else pytest.mark.slow) for n in SPACES]
+)
+
 
 def reached(name, make, steps):
     """Distances to a target, at the start and after the steps."""
@@ -31,7 +36,7 @@ def reached(name, make, steps):
     return space.dist(start, target).max().item(), space.dist(parameter.detach(), target).max().item()
 
 
-@every_space
+@every_space_at_length
 @pytest.mark.parametrize(
     "settings", [{}, {"momentum": 0.5}, {"momentum": 0.5, "nesterov": True}, {"momentum": 0.5, "dampening": 0.1}]
 )
@@ -40,7 +45,7 @@ def test_gradient_descent(name, settings):
     assert end < 0.05 * start
 
 
-@every_space
+@every_space_at_length
 @pytest.mark.parametrize("amsgrad", [False, True])
 def test_adam(name, amsgrad):
     start, end = reached(name, lambda p: geoopt.optim.RiemannianAdam(p, lr=0.02, amsgrad=amsgrad, stabilize=10), 120)

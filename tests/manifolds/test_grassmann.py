@@ -154,6 +154,7 @@ def test_random_tangents_are_isotropic():
         assert space.inner(x, u, w).square().mean().item() == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.slow
 def test_float32_momentum_does_not_drift():
     x = subspaces(4, 2).float()
     assert constraint_error_after_momentum_steps(Grassmann(4, 2), x) < 1e-6
