@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -22,6 +22,7 @@ from manifoldnet.integrators.geodesic import Geodesics, geodesic_step
 from manifoldnet.integrators.implicit_runge_kutta import implicit_runge_kutta_step
 from manifoldnet.integrators.lie_verlet import LieVerlet, lie_verlet_step
 from manifoldnet.integrators.minimal_commutator import KUTTA3_ONE_BRACKET, RK4_TWO_BRACKETS, minimal_commutator_step
+from manifoldnet.integrators.projected import projected_step
 from manifoldnet.integrators.rkmk import rkmk_step
 from manifoldnet.integrators.runge_kutta import runge_kutta_step
 from manifoldnet.integrators.stepping import Field, Start, Step, StepRule
@@ -83,8 +84,15 @@ class Method:
         first: Tensor | None = None,
         estimate: bool = False,
     ) -> Step:
-        """One step and what it leaves behind; see :class:`Start`."""
-        step = FAMILIES[self.family].step(self.scheme, Start(field, action, t, h, y, first, estimate))
+        """One step and what it leaves behind; see :class:`Start`.
+
+        Raises:
+            ValueError: if the field has ``project`` and the method is not made of Euler steps.
+        """
+        start = Start(field, action, t, h, y, first, estimate)
+        if hasattr(field, "project"):
+            return projected_step(self.name, self.tableau if self.family == "runge-kutta" else None, start)
+        step = FAMILIES[self.family].step(self.scheme, start)
         return step._replace(y=action.settle(step.y))
 
     def step(self, field: Field, action: Action, t: Tensor, h: Tensor, y: Tensor) -> Tensor:
@@ -162,6 +170,16 @@ class Method:
     @property
     def is_symmetric(self) -> bool:
         return self.tableau.is_symmetric if self.tableau else self.scheme.is_symmetric
+
+    @property
+    def adjoint(self) -> Method | None:
+        """The method whose step of -h from t + h undoes a step of h from t, where the registry's kinds hold it.
+
+        None for a method that is neither symmetric nor made of drifts and kicks or of parts.
+        """
+        if self.is_symmetric:
+            return self
+        return replace(self, scheme=self.scheme.adjoint) if hasattr(self.scheme, "adjoint") else None
 
     @property
     def is_b_stable(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
@@ -34,6 +34,11 @@ class DriftsAndKicks:
     def is_symmetric(self) -> bool:
         """Whether the moves read the same from both ends."""
         return self.moves == self.moves[::-1]
+
+    @property
+    def adjoint(self) -> DriftsAndKicks:
+        """The scheme whose step of -h undoes a step of h: the moves from the last to the first."""
+        return replace(self, moves=self.moves[::-1])
 
     def __post_init__(self) -> None:
         for kind in ("drift", "kick"):
@@ -75,6 +80,8 @@ def drifts_and_kicks_step(scheme: DriftsAndKicks, start: Start) -> Step:
     scale = spread(h, action)
     q, p = y.chunk(2, split)
     velocity, force = getattr(field, "velocity", None), getattr(field, "force", None)
+    if not scheme.damped and getattr(field, "damping", None):
+        force = None  # it leaves the damping out, which such a scheme does not put in
     damping = field.damping if scheme.damped else None
     decay = None if damping is None else torch.exp(torch.as_tensor(-0.5 * damping, dtype=y.dtype) * scale)
     if decay is not None:

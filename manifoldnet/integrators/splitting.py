@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,14 +17,20 @@ from manifoldnet.manifolds import Action
 
 @dataclass(frozen=True)
 class Splitting:
-    """Whether the parts are run through once, or by half steps there and back."""
+    """Whether the parts are run through once, or by half steps there and back; and if once, whether last part first."""
 
     is_symmetric: bool
     stages: int = 1
+    reverse: bool = False
 
     @property
     def order(self) -> int:
         return 2 if self.is_symmetric else 1
+
+    @property
+    def adjoint(self) -> Splitting:
+        """The scheme whose step of -h undoes a step of h, if the flows of the parts do that."""
+        return self if self.is_symmetric else replace(self, reverse=not self.reverse)
 
 
 LIE_TROTTER = Splitting(is_symmetric=False)
@@ -97,7 +103,7 @@ def splitting_step(scheme: Splitting, start: Start) -> Step:
     field, action, t, h, y, *_ = start
     parts = list(field.parts)
     if not scheme.is_symmetric:
-        for part in parts:
+        for part in reversed(parts) if scheme.reverse else parts:
             y = _flow(part, action, t, h, y)
         return Step(y)
     half = 0.5 * h

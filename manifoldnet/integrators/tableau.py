@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from manifoldnet.integrators.rooted_trees import Tree, density, rooted_trees, size
+from manifoldnet.integrators.shu_osher import ShuOsher, shu_osher
 
 HIGHEST_CHECKED_ORDER = 6
 ROUNDING = 1e-11
@@ -55,8 +56,7 @@ class Tableau:
         self._check_dense(s)
         # what steps read is made now: torch.compile cannot trace a cached property before it has its value
         _ = self.is_explicit, self.is_fsal, self.needed_stages, self.error_weights
-        if not self.is_explicit:
-            _ = self.displacement_weights
+        _ = self.shu_osher if self.is_explicit else self.displacement_weights
 
     def _check_embedded(self, s: int) -> None:
         if (self.b_embedded is None) != (self.embedded_order is None):
@@ -121,6 +121,11 @@ class Tableau:
     def is_explicit(self) -> bool:
         """Whether A is strictly lower triangular."""
         return not np.triu(self._arrays[0]).any()
+
+    @cached_property
+    def shu_osher(self) -> ShuOsher | None:
+        """The method as convex combinations of Euler steps; None for an implicit one."""
+        return shu_osher(*self._arrays[:2]) if self.is_explicit else None
 
     @cached_property
     def is_fsal(self) -> bool:
