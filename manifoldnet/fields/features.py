@@ -12,9 +12,15 @@ from manifoldnet.manifolds import SO3, SPD, Circle, Euclidean, Hyperbolic, Power
 
 
 class Features(ABC):
-    """phi: space -> R^size; the size is None where only a point tells it."""
+    """phi: space -> R^size.
+
+    Attributes:
+        size: None where only a point tells it.
+        is_chart: whether phi is an isometry onto R^size.
+    """
 
     size: int | None
+    is_chart: bool = False
 
     @abstractmethod
     def value(self, y: Tensor) -> Tensor:
@@ -27,6 +33,8 @@ class Features(ABC):
 
 class _Coordinates(Features):
     """The point itself, on R^d."""
+
+    is_chart = True
 
     def __init__(self, space: Euclidean) -> None:
         if space.ndim != 1:
@@ -70,6 +78,7 @@ class _Logarithm(Features):
     def __init__(self, space: SPD) -> None:
         self.space = space
         self.size = space.dim
+        self.is_chart = space.metric == "log-euclidean"
 
     def value(self, y: Tensor) -> Tensor:
         return sym_to_vector(sym_logm(y))
@@ -127,6 +136,7 @@ class _Blocks(Features):
         self.parts = [features_of(factor) for factor in space.spaces]
         self.sizes = [part.size for part in self.parts if part.size is not None]  # a Product knows its shapes
         self.size = sum(self.sizes)
+        self.is_chart = all(part.is_chart for part in self.parts)
 
     def value(self, y: Tensor) -> Tensor:
         points = self.space.split(y)
@@ -144,6 +154,7 @@ class _Copies(Features):
         self.one = features_of(space.space)
         self.n = space.n
         self.size = None if self.one.size is None else space.n * self.one.size
+        self.is_chart = self.one.is_chart
 
     def value(self, y: Tensor) -> Tensor:
         return self.one.value(y).flatten(-2)
