@@ -9,7 +9,8 @@ on first use, because they bring file formats and plots with them.
 from importlib import import_module
 from types import ModuleType
 
-from manifoldnet import curves, fields, integrators, linalg, manifolds, nn
+from manifoldnet import certificates, curves, fields, integrators, linalg, manifolds, nn
+from manifoldnet.certificates import certify
 from manifoldnet.integrators import odeint
 from manifoldnet.manifolds import (
     SE3,
@@ -42,6 +43,8 @@ __all__ = [
     "Product",
     "Sphere",
     "Stiefel",
+    "certificates",
+    "certify",
     "curves",
     "fields",
     "integrators",

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from manifoldnet.certificates.step_size import max_step
 from manifoldnet.integrators.attempts import Gradient, one_step
-from manifoldnet.integrators.methods import method_named
-from manifoldnet.integrators.odeint import check
+from manifoldnet.integrators.methods import Method, method_named
+from manifoldnet.integrators.odeint import check, odeint
 from manifoldnet.manifolds import Euclidean, Space
+from manifoldnet.nn.step_sizes import StepSizes
 
 
 class Flow(nn.Module):
-    """y0 -> y(t1) for y' = field(t, y), y(0) = y0, by equal steps of an integrator.
+    """y0 -> y(t1) for y' = field(t, y), y(0) = y0, by steps of an integrator.
 
     Args:
         field: a module (t, y) -> generator.
         method: a name in ``METHODS``; on a curved space a Lie-group method such as "rkmk4".
-        steps: number of steps.
+        steps: number of steps; "certified" for as many equal steps as make every one provably non-expansive
+            (:func:`manifoldnet.certificates.max_step`); "adaptive" for steps chosen by rtol and atol, of a method with
+            an embedded one.
         t1: final time; negative values run backwards.
         space: where y lives; the field's own ``space`` when None, else Euclidean space.
         gradient: "autograd" or "checkpoint" (stages are computed again in the backward pass).
+        step_sizes: "equal", or learned: "free", "positive", or "simplex" (positive with sum t1); all start equal.
+        trajectory: whether the points of all steps are returned, (steps + 1, *y0.shape) with y0 first.
+        rtol, atol: tolerances of adaptive steps, as of :func:`manifoldnet.odeint`.
 
     Raises:
-        ValueError: for an unknown method or gradient, a classical method on a curved space, or steps < 1.
+        ValueError: for an unknown method, gradient or kind of step sizes, a classical method on a curved space,
+            steps < 1, adaptive steps of a method without an embedded one, or options that exclude each other; from the
+            forward pass if no step is certified.
     """
 
     def __init__(
         self,
         field: nn.Module,
         method: str = "rk4",
-        steps: int = 8,
+        steps: int | str = 8,
         t1: float = 1.0,
         space: Space | None = None,
         gradient: Gradient = "autograd",
+        *,
+        step_sizes: str = "equal",
+        trajectory: bool = False,
+        rtol: float = 1e-6,
+        atol: float = 1e-9,
     ) -> None:
         super().__init__()
-        if steps < 1:
-            raise ValueError(f"steps: wanted at least 1, got {steps}")
         own = getattr(field, "space", None)
         self.field = field
         self.space: Space = space if space is not None else own if own is not None else Euclidean(1)
@@ -45,16 +59,95 @@ class Flow(nn.Module):
         self.steps = steps
         self.t1 = t1
         self.gradient: Gradient = gradient
+        self.trajectory = trajectory
+        self.rtol, self.atol = rtol, atol
+        self.step_sizes = None if step_sizes == "equal" else StepSizes(steps, t1, step_sizes)
         check(self.method, self.space, gradient)
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        steps, name = self.steps, self.method.name
+        if isinstance(steps, str):
+            if steps not in ("certified", "adaptive"):
+                raise ValueError(f"steps: wanted a number, 'certified' or 'adaptive', got {steps!r}")
+            if steps == "adaptive" and (self.method.embedded_order is None or self.trajectory):
+                raise ValueError(f"steps: 'adaptive' wants a method with an embedded one, no trajectory, got {name!r}")
+        elif steps < 1:
+            raise ValueError(f"steps: wanted at least 1, got {steps}")
+
+    def certified_steps(self) -> int:
+        """The least number of equal steps to t1, none of which expands differences.
+
+        Raises:
+            ValueError: if no step of the method is certified for the field.
+        """
+        return max(1, math.ceil(abs(self.t1) / max_step(self.field, self.method)))
+
+    def lengths(self, like: Tensor | None = None) -> list[Tensor]:
+        """The lengths of the fixed steps, 0-dimensional, of the type of ``like`` or float64.
+
+        Raises:
+            ValueError: if steps are adaptive, or no step is certified.
+        """
+        if self.steps == "adaptive":
+            raise ValueError("steps: adaptive ones have no lengths before they are made")
+        like = torch.zeros((), dtype=torch.float64) if like is None else like
+        if self.step_sizes is not None:
+            return list(self.step_sizes().to(like).unbind())
+        count = self.certified_steps() if self.steps == "certified" else self.steps
+        assert isinstance(count, int)
+        return [torch.full((), self.t1 / count, dtype=like.dtype, device=like.device)] * count
+
+    def _times(self, lengths: list[Tensor]) -> list[Tensor]:
+        """The steps' starts: multiples of equal lengths, else sums."""
+        if self.step_sizes is None:
+            return [k * h for k, h in enumerate(lengths)]
+        times = [torch.zeros_like(lengths[0])]
+        for h in lengths[:-1]:
+            times.append(times[-1] + h)
+        return times
 
     def forward(self, y0: Tensor) -> Tensor:
-        """The points y(t1), same shape as y0."""
-        action = self.method.action_on(self.space)
-        h = torch.full((), self.t1 / self.steps, dtype=y0.dtype, device=y0.device)
-        y = y0
-        for k in range(self.steps):
-            y = one_step(self.method, self.field, action, k * h, h, y, self.gradient)
-        return y
+        """The points y(t1), same shape as y0, or those of all steps."""
+        if self.steps == "adaptive":
+            t = torch.tensor([0.0, self.t1], dtype=y0.dtype, device=y0.device)
+            return odeint(self.field, y0, t, space=self.space, method=self.method.name, rtol=self.rtol, atol=self.atol,
+                          gradient=self.gradient)[-1]  # fmt: skip
+        points = self._run(self.method, self.intervals(y0), y0)
+        return torch.stack(points) if self.trajectory else points[-1]
+
+    def points(self, y0: Tensor) -> Tensor:
+        """(steps + 1, *y0.shape): the points of all fixed steps, y0 first."""
+        return torch.stack(self._run(self.method, self.intervals(y0), y0))
+
+    def intervals(self, like: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """The start and the length of every fixed step, of the type of ``like`` or float64."""
+        lengths = self.lengths(like)
+        return list(zip(self._times(lengths), lengths, strict=True))
+
+    def inverse(self, y1: Tensor) -> Tensor:
+        """The points y0 whose flow ends in y1, by the steps undone: exact up to rounding and stage equations.
+
+        Raises:
+            ValueError: if the steps of the method cannot be undone by one of the registry's kinds, or are adaptive.
+        """
+        adjoint = self.method.adjoint
+        if adjoint is None or self.steps == "adaptive" or hasattr(self.field, "project"):
+            raise ValueError(
+                f"inverse: wanted fixed steps of a symmetric or splitting method without projection, got "
+                f"{self.method.name!r} with steps={self.steps!r}"
+            )
+        if self.method.domain == "separable" and getattr(self.field, "damping", None) and not adjoint.scheme.damped:
+            raise ValueError(f"inverse: {self.method.name!r} leaves the damping to kicks that cannot be undone")
+        back = [(t + h, -h) for t, h in reversed(self.intervals(y1))]
+        return self._run(adjoint, back, y1)[-1]
+
+    def _run(self, method: Method, steps: list[tuple[Tensor, Tensor]], y: Tensor) -> list[Tensor]:
+        action = method.action_on(self.space)
+        points = [y]
+        for t, h in steps:
+            points.append(one_step(method, self.field, action, t, h, points[-1], self.gradient))
+        return points
 
     def extra_repr(self) -> str:
         return f"method={self.method.name!r}, steps={self.steps}, t1={self.t1}, space={self.space.name}"
