@@ -148,7 +148,9 @@ def test_every_kind_of_space(name, method, per_sample):
 
 @pytest.mark.parametrize("gradient", ["autograd", "checkpoint"])
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "own"])
-@pytest.mark.parametrize("name", ["dopri5", "cf4", "rkmk-bs32", "cf3"])
+@pytest.mark.parametrize(
+    "name", ["dopri5", "cf4", *(pytest.param(n, marks=pytest.mark.slow) for n in ("rkmk-bs32", "cf3"))]
+)
 def test_gradients_are_those_of_tiny_steps(name, per_sample, gradient):
     w = torch.tensor([[0.3, -0.2], [0.5, 0.1]], dtype=F64)
 

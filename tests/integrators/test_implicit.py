@@ -108,7 +108,9 @@ def test_steps_of_length_1000_do_not_expand(name, scale):
         assert ((x - y).norm(dim=-1) <= before * (1 + 1e-9) + 1e-9).all()
 
 
-@pytest.mark.parametrize("name", IMPLICIT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in ("radau-iia5", "gauss4") else pytest.mark.slow) for n in IMPLICIT]
+)
 def test_van_der_pol_with_a_thousandth(name):
     """The stiff oscillator through its first fast transition, against scipy's Radau."""
     from scipy.integrate import solve_ivp

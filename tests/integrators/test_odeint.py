@@ -55,6 +55,7 @@ class Learned:
         return shears(self, 2).parts
 
 
+QUICK = ("rk4", "dopri5", "gauss4", "rkmk4", "cf4", "cg3", "yoshida4", "strang", "discrete-gradient-gonzalez")
 VECTOR = [n for n, m in METHODS.items() if m.domain not in ("lie-poisson", "cotangent")]
 
 
@@ -132,9 +133,7 @@ def test_the_step_length_has_the_higher_precision_of_times_and_points():
     assert (late.double() - exact).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if METHODS[n].is_explicit else pytest.mark.slow) for n in VECTOR]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in VECTOR])
 def test_backward_time_retraces_the_solution(name):
     method = method_named(name)
     steps = 400 if method.is_explicit else 50

@@ -105,6 +105,7 @@ class Body:
         return -gradient(lambda m: self.hamiltonian(t, m), m)
 
 
+@pytest.mark.slow
 def test_momenta_turn_by_eulers_equations():
     space = LiePoisson(SO3())
     m0 = times(0.9, 0.6, -0.7)
@@ -191,6 +192,7 @@ def test_lie_verlet_has_order_two():
     assert math.log(first / last) / math.log(m / n) == pytest.approx(2.0, abs=0.15)
 
 
+@pytest.mark.slow
 def test_lie_verlet_is_symplectic_symmetric_and_keeps_the_momentum_map():
     action, t, h = T_SO3.action, times(0.0)[0], times(0.2)[0]
     method = METHODS["lie-verlet"]

@@ -18,8 +18,8 @@ every_acting_group = pytest.mark.parametrize("group", acting.values(), ids=actin
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 lie_methods = {name: method for name, method in METHODS.items() if method.is_lie}
 every_lie_method = pytest.mark.parametrize("method", lie_methods.values(), ids=lie_methods.keys())
-# where a test takes long, one method of each kind is run every time and the others with -m slow
-QUICK_METHODS = ("lie-euler", "cg2", "rkmk4", "cf4")
+# where a test takes long, two methods are run every time and the others with -m slow
+QUICK_METHODS = ("rkmk4", "cf4")
 every_lie_method_at_length = pytest.mark.parametrize(
     "method",
     [pytest.param(m, marks=() if n in QUICK_METHODS else pytest.mark.slow, id=n) for n, m in lie_methods.items()],

@@ -27,8 +27,9 @@ def check(backend, maps, names):
         assert worst < 1e-11, name
 
 
-def test_exponential_and_logarithm_are_traced_as_one_graph():
-    check("eager", ["expmap", "logmap"], simple)
+@pytest.mark.parametrize("names", [["so3", "sphere"], pytest.param(simple, marks=pytest.mark.slow)], ids=["few", "all"])
+def test_exponential_and_logarithm_are_traced_as_one_graph(names):
+    check("eager", ["expmap", "logmap"], names)
 
 
 @pytest.mark.slow

@@ -81,7 +81,9 @@ def test_order_on_rotations(name, frozen):
     check_order(CASES[name][1].order, errors(name, SO3(), *rotation_problem(frozen, body=False)))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("rkmk-dopri5", "cg4") else ()) for n in CASES]
+)
 @pytest.mark.parametrize("space", COUNTED)
 def test_order_where_brackets_are_counted(name, space):
     """On these spaces the series of dexpinv is cut after order - 2 brackets."""

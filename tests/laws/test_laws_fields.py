@@ -24,6 +24,20 @@ every_activation_of_every_case = pytest.mark.parametrize(
         for activation in (ACTIVATIONS if potential == "default" else NONNEGATIVE)
     ],
 )
+every_activation_some_slowly = pytest.mark.parametrize(
+    ("space", "potential", "activation"),
+    [
+        pytest.param(
+            SPACES[name],
+            potential,
+            activation,
+            id=f"{name}-{potential}-{activation}",
+            marks=() if activation in ("tanh", "sigmoid") else pytest.mark.slow,
+        )
+        for name, potential in CASES
+        for activation in (ACTIVATIONS if potential == "default" else NONNEGATIVE)
+    ],
+)
 ZERO = torch.zeros((), dtype=F64)
 
 
@@ -67,7 +81,7 @@ def test_potential_falls_as_fast_as_the_gradient_is_long(space, potential):
     close(h.grad.squeeze(-1), -space.inner(y, space.action.tangent(f, y)).detach(), 1e-10)
 
 
-@every_activation_of_every_case
+@every_activation_some_slowly
 def test_potential_falls_along_the_steps_of_a_flow(space, potential, activation):
     field, y = gradient_flow(space, potential, activation), points(space, 8)
     flow = Flow(field, method="rkmk4", steps=1, t1=0.02)
@@ -82,6 +96,7 @@ def test_potential_falls_along_the_steps_of_a_flow(space, potential, activation)
     assert (values[-1] < values[0])[moving].all()
 
 
+@pytest.mark.slow
 @every_case
 def test_a_thousand_steps_stay_on_the_space(space, potential):
     with torch.no_grad():

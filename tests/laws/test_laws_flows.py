@@ -40,7 +40,7 @@ def test_every_structure_is_claimed_by_some_method():
 
 
 @pytest.mark.parametrize(("name", "method"), CLAIMS)
-@pytest.mark.parametrize("time", ["constant", "piecewise-linear"])
+@pytest.mark.parametrize("time", ["constant", pytest.param("piecewise-linear", marks=pytest.mark.slow)])
 def test_what_is_claimed_is_measured(name, method, time):
     table = certify(Flow(made(name, 2, time), method, steps=5), points_of(name, 6, dim=2))
     assert table.holds, table

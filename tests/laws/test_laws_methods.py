@@ -36,6 +36,7 @@ from manifoldnet.integrators import shears
 from manifoldnet.integrators.dense import interpolate
 from manifoldnet.integrators.implicit_runge_kutta import implicit_runge_kutta_step
 from manifoldnet.integrators.runge_kutta import runge_kutta_step
+from manifoldnet.integrators.stepping import Start
 from manifoldnet.manifolds import Action
 
 
@@ -223,7 +224,7 @@ def test_a_lie_method_on_vectors_is_the_runge_kutta_method_of_its_tableau(method
     t, h = torch.tensor(0.3, dtype=F64), torch.tensor(0.1, dtype=F64)
     action, field = Euclidean(1).action, Oscillator(0.3)
     rule = runge_kutta_step if method.is_explicit else implicit_runge_kutta_step
-    close(method.step(field, action, t, h, y), rule(method.tableau, field, action, t, h, y).y, 1e-15)
+    close(method.step(field, action, t, h, y), rule(method.tableau, Start(field, action, t, h, y)).y, 1e-15)
 
 
 @every_lie_method_at_length

@@ -19,7 +19,9 @@ OPTIMISERS = {
 
 
 @every_space
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("momentum", "nesterov") else ()) for n in OPTIMISERS]
+)
 def test_optimisers_find_a_point(space, name):
     plain = singular_points(space, F64)[:1].repeat(6, *[1] * space.ndim)
     target, length = near(space, plain, 1.0), reach(space, plain, 1.0)

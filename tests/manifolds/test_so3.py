@@ -94,6 +94,7 @@ def test_the_exponential_map_takes_no_notice_of_parts_that_are_not_tangent():
     assert (y - SO3().expmap(x, SO3().proju(x, noise))).abs().max() < 1e-14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
