@@ -20,10 +20,13 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 def pair_quotients(field: Field, t: Tensor, x: Tensor, y: Tensor, dims: int = 1) -> dict[str, Tensor]:
     """For every pair: <df, dx> / |dx|^2, <df, dx> / |df|^2 and |df| / |dx|, named "nu", "cocoercivity", "lipschitz"."""
-    df, dx = (field(t, x) - field(t, y)).flatten(-dims), (x - y).flatten(-dims)
+    fx, fy = field(t, x).flatten(-dims), field(t, y).flatten(-dims)
+    x, y = x.flatten(-dims), y.flatten(-dims)
+    df, dx = fx - fy, x - y
     inner, f2, x2 = (df * dx).sum(-1), df.square().sum(-1), dx.square().sum(-1)
-    # where df is rounding, its quotients are too
-    moved = f2 > (1e4 * torch.finfo(f2.dtype).eps) ** 2 * x2
+    # where df is close to the rounding of what it is the difference of, quotients by it are rounding too
+    size = fx.norm(dim=-1) + fy.norm(dim=-1) + x.norm(dim=-1) + y.norm(dim=-1)
+    moved = f2.sqrt() > torch.finfo(f2.dtype).eps ** 0.5 * size
     return {
         "nu": inner / x2,
         "cocoercivity": torch.where(moved, inner / torch.where(moved, f2, 1.0), -math.inf),

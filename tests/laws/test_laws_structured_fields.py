@@ -28,7 +28,7 @@ SLACK = 1e-9  # of quotients of pairs as close as 1e-3
 
 
 def violations(field, pairs, size):
-    """The largest excess of a measured quotient over its constant."""
+    """The largest excess of a measured quotient over its constant, relative to that if it is large."""
     generator = rng(72)
     x = 3 * torch.randn(pairs, size, dtype=F64, generator=generator)
     # from close to far: local slopes and chords
@@ -39,7 +39,7 @@ def violations(field, pairs, size):
     constants = {"nu": field.nu(), "lipschitz": field.lipschitz()}
     if hasattr(field, "cocoercivity") and getattr(field, "kind", "transposed") == "transposed":
         constants["cocoercivity"] = field.cocoercivity()
-    return max((found[key].max() - constant).item() for key, constant in constants.items())
+    return max(((found[key].max() - c) / c.abs().clamp_min(1.0)).item() for key, c in constants.items())
 
 
 @every_layered_field
