@@ -67,7 +67,7 @@ class Attempts:
         if self.compiled:
             while done < count:
                 at_once = STEPS_AT_ONCE if count - done >= STEPS_AT_ONCE else 1
-                steps = compiled_steps(self.method, self.field.field, self.space, at_once)
+                steps = compiled_steps(self.method, self.field.field, self.space, at_once, y.device.type)
                 y = steps(t + done * h, h, y)
                 done += at_once
         for k in range(done, count):

@@ -77,7 +77,7 @@ def odeint(
         first_step: length of the first adaptive step; guessed when None.
         max_steps: adaptive steps (or, with event_fn, any) after which to give up.
         compiled: run fixed steps as compiled graphs of four steps each (:func:`torch.compile`), which are kept with
-            the field; worth its ten to sixty seconds where the same field is integrated many times.
+            the field; worth its ten to ninety seconds where the same field is integrated many times.
         options: torchdiffeq's, of which step_size, first_step and max_num_steps are known.
 
     Returns:
