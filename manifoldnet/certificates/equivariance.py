@@ -19,4 +19,4 @@ def equivariance_defect(module: Map, before: Map, after: Map, sample: Tensor) ->
     """
     with torch.no_grad():
         moved, wanted = module(before(sample)), after(module(sample))
-    return ((moved - wanted).abs().max() / wanted.abs().max().clamp_min(1e-300)).item()
+    return ((moved - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny)).item()

@@ -51,10 +51,6 @@ class LinearMaps(ABC):
         """A' y."""
         return self.apply(self.transposed(A), y)
 
-    def negated_symmetric(self, A: Tensor) -> Tensor:
-        """A lower bound of the least eigenvalue of (A + A') / 2."""
-        return -self.greatest_symmetric(-A)
-
 
 class DenseMaps(LinearMaps):
     """Matrices (out, in)."""
