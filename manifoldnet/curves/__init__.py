@@ -1,6 +1,7 @@
 """Curves on Lie groups: square-root velocity transform, elastic distance and alignment."""
 
-from manifoldnet.curves.elastic import align, elastic_distance, pairwise_elastic_distance
+from manifoldnet.curves.elastic import align, elastic_distance
+from manifoldnet.curves.pairwise import pairwise_elastic_distance
 from manifoldnet.curves.srvt import inverse_srvt, srvt, srvt_of_increments
 
 __all__ = [

@@ -238,8 +238,8 @@ Q = torch.zeros(5, 3)
     [
         ("q0", lambda: elastic_distance(Q[:0], Q)),
         ("q0", lambda: elastic_distance(Q.half(), Q)),
-        ("q0", lambda: elastic_distance(Q + torch.nan, Q)),
-        ("q1", lambda: elastic_distance(Q, Q + torch.inf)),
+        ("q0, q1", lambda: elastic_distance(Q + torch.nan, Q)),
+        ("q0, q1", lambda: elastic_distance(Q, Q + torch.inf)),
         ("q1", lambda: elastic_distance(Q, Q[:, :2])),
         ("q1", lambda: elastic_distance(Q, Q.double())),
         ("q1", lambda: elastic_distance(Q.expand(2, 5, 3), Q.expand(3, 5, 3))),

@@ -1,0 +1,118 @@
+"""The best reparametrisation of each pair of a batch, as an operator of torch.
+
+On the CPU it comes from the compiled kernel of :mod:`manifoldnet.curves.sweep`, on other devices from the rows of
+:mod:`manifoldnet.curves.dynamic_programming`. Both are opaque to torch.compile and have a rule for vmap.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from manifoldnet.curves import sweep
+from manifoldnet.curves.dynamic_programming import Lattice, blocks, check_pairs, check_values, folded
+from manifoldnet.curves.lattice import bounds
+
+CELLS_PER_THREAD = 200_000  # below this many products starting a thread costs more than it saves
+# written out: torch cannot read it off functions that the tests have wrapped with type checks
+_PAIRS = "(Tensor q0, Tensor q1, Tensor cells, int slopes, float? band, int? refine)"
+
+
+@torch.library.custom_op("manifoldnet::best_path", mutates_args=(), schema=_PAIRS + " -> (Tensor, Tensor)")
+def best_path(
+    q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, refine: int | None
+) -> tuple[Tensor, Tensor]:
+    """The path of largest value for each pair.
+
+    Args:
+        q0, q1: (batch, n, dim) and (batch, m, dim).
+        cells: (batch, 2), how many cells of each transform count.
+        slopes, band, refine: as in elastic_distance.
+
+    Returns:
+        The values (batch,), and the nodes (batch, min(n, m) + 1, 2) from the last one back to (0, 0), padded with
+        (0, 0). No gradient: see :func:`manifoldnet.curves.path.pieces`.
+
+    Raises:
+        InputError: the slopes or the band allow no path, or q0 or q1 is not finite.
+    """
+    return _best(q0, q1, cells, slopes, band, refine, True)
+
+
+@best_path.register_fake
+def _(q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, refine: int | None) -> Any:
+    batch, n, m = len(q0), q0.shape[1], q1.shape[1]
+    return q0.new_empty(batch), cells.new_empty(batch, torch.sym_min(n, m) + 1, 2)
+
+
+@torch.library.custom_op("manifoldnet::best_value", mutates_args=(), schema=_PAIRS + " -> Tensor")
+def best_value(q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, refine: int | None) -> Tensor:
+    """The values of :func:`best_path` alone."""
+    return _best(q0, q1, cells, slopes, band, refine, False)[0]
+
+
+@best_value.register_fake
+def _(q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, refine: int | None) -> Any:
+    return q0.new_empty(len(q0))
+
+
+def _best(
+    q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, refine: int | None, path: bool
+) -> tuple[Tensor, Tensor]:
+    batch, n, m = len(q0), q0.shape[1], q1.shape[1]
+    values, nodes = q0.new_empty(batch), cells.new_zeros(batch if path else 0, min(n, m) + 1, 2)
+    check_pairs(q0, q1, cells, slopes)
+    if q0.device.type == "cpu":
+        pairs = torch.arange(batch)[:, None].repeat(1, 2)
+        threads = torch.get_num_threads()
+        solve_pairs(q0, q1, cells[:, 0], cells[:, 1], pairs, slopes, band, refine, values, nodes, threads)
+    else:
+        gram = torch.bmm(q0, q1.mT)
+        for part in blocks(gram, slopes):
+            lattice = Lattice(gram[part], cells[part], slopes, True, bounds(cells[part], n, slopes, band))
+            table = lattice.sweep(lambda candidates: candidates.amax(0))
+            values[part] = table[lattice.ends()]
+            if path:
+                nodes[part] = lattice.backtrack(table)
+    check_values(values, cells)
+    return values, nodes
+
+
+def solve_pairs(
+    q0: Float[Tensor, "k n dim"],
+    q1: Float[Tensor, "l m dim"],
+    cells0: Int[Tensor, "k"],
+    cells1: Int[Tensor, "l"],
+    pairs: Int[Tensor, "pairs 2"],
+    slopes: int,
+    band: float | None,
+    refine: int | None,
+    values: Float[Tensor, "pairs"],
+    nodes: Int[Tensor, "some steps 2"],
+    threads: int,
+) -> None:
+    """Run the compiled kernel on CPU tensors, on at most so many threads; see :func:`sweep.solve`."""
+    curves = [q.detach().contiguous().numpy() for q in (q0, q1)]
+    counts = [c.contiguous().numpy() for c in (cells0, cells1)]
+    table = sweep.tables(slopes, curves[0].dtype.name)
+    limits = -1.0 if band is None else float(band), -1 if refine is None else refine
+
+    def run(part: slice) -> None:
+        sweep.solve(*curves, *counts, pairs[part].numpy(), table, *limits, values[part].numpy(), nodes[part].numpy())
+
+    work = len(pairs) * q0.shape[1] * q1.shape[1]
+    threads = max(1, min(threads, len(pairs), work // CELLS_PER_THREAD))
+    parts = [slice(k * len(pairs) // threads, (k + 1) * len(pairs) // threads) for k in range(threads)]
+    if threads == 1:
+        run(parts[0])
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, parts))
+
+
+best_path.register_vmap(folded(best_path, 3))
+best_value.register_vmap(folded(best_value, 3))
