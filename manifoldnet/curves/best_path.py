@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from manifoldnet.curves import sweep
 from manifoldnet.curves.dynamic_programming import Lattice, blocks, check_pairs, check_values, folded
 from manifoldnet.curves.lattice import bounds
 
@@ -96,6 +95,8 @@ def solve_pairs(
     threads: int,
 ) -> None:
     """Run the compiled kernel on CPU tensors, on at most so many threads; see :func:`sweep.solve`."""
+    from manifoldnet.curves import sweep  # with numba, whose import would delay every command
+
     curves = [q.detach().contiguous().numpy() for q in (q0, q1)]
     counts = [c.contiguous().numpy() for c in (cells0, cells1)]
     table = sweep.tables(slopes, curves[0].dtype.name)

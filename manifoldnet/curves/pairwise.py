@@ -60,7 +60,10 @@ def pairwise_elastic_distance(
     norms = [c.curves.square().sum((-2, -1)) for c in (rows, columns)]
     terms = rows.curves.shape[1] + columns.curves.shape[1]
     limit = None if band is None else float(band)
+    inference = torch.is_inference_mode_enabled()
 
+    # the mode of the caller, which is another thread
+    @torch.inference_mode(inference)
     def fill(pairs: Tensor) -> None:
         i, j = pairs.unbind(1)
         cells = torch.stack([rows.cells[i], columns.cells[j]], 1)
@@ -78,7 +81,7 @@ def pairwise_elastic_distance(
             matrix[j, i] = matrix[i, j]
 
     blocks = list(_blocks(len(rows.cells), len(columns.cells), others is None))
-    with torch.no_grad(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         work = pool.map(lambda block: fill(_pairs(block, matrix.device)), blocks)
         for _ in track(work, "elastic distances", total=len(blocks), disable=not progress):
             pass
