@@ -71,7 +71,7 @@ def elastic_distance(
         first, second = _unit(first), _unit(second)
     norms = [_self_product(first, cells[:, :1], slopes, band, smoothing)]
     norms.append(_self_product(second, cells[:, 1:], slopes, band, smoothing))
-    first, second, cells, _ = _ordered(first, second, cells)
+    first, second, cells, _ = ordered(first, second, cells)
     limit = None if band is None else float(band)
     if smoothing is not None:
         product = soft_value(torch.bmm(first, second.mT), cells, slopes, band, smoothing)
@@ -111,7 +111,7 @@ def align(
     check_options(slopes, band, refine, None)
     shape, first, second, cells = _paired(q0.detach(), q1.detach(), cells0, cells1)
     n, last = first.shape[1], cells[:, 1:]
-    first, second, cells, swapped = _ordered(first, second, cells)
+    first, second, cells, swapped = ordered(first, second, cells)
     _, nodes = best_path(first, second, cells, slopes, None if band is None else float(band), refine)
     nodes = torch.where(swapped[:, None, None], nodes.flip(-1), nodes).flip(1)
     return (interpolated(nodes[..., 0], nodes[..., 1], n) / last).to(q0.dtype).view(*shape, n + 1)
@@ -142,7 +142,7 @@ def _self_product(
     return soft_value(torch.bmm(q, q.mT), cells.expand(-1, 2), slopes, band, smoothing)
 
 
-def _ordered(q0: Tensor, q1: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def ordered(q0: Tensor, q1: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Each pair in an order that does not depend on which came first, and the mask (batch,) of those swapped.
 
     A sum and that of its transpose need not be rounded alike. In one order the distance is symmetric to the

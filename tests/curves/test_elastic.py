@@ -75,21 +75,172 @@ def test_no_random_warp_is_better():
         assert integral(q0.numpy(), q1.numpy(), phi) >= best - 1e-12
 
 
-def test_the_same_shape_at_another_speed_is_near():
-    def phi(t):
-        return t + 0.14 * np.sin(2 * np.pi * t)
+def motion(t, seed):
+    """Transform of a curve of rotations with four harmonics at the times t."""
+    rng = np.random.default_rng(seed)
+    k = np.arange(1, 5)[:, None]
+    size, phase = rng.standard_normal((4, 3)) / k, rng.uniform(0, 2 * np.pi, (4, 3))
+    vectors = (size * np.sin(np.pi * k * np.asarray(t)[:, None, None] + phase)).sum(1)
+    return srvt(torch.from_numpy(Rotation.from_rotvec(vectors).as_matrix()), SO3())
 
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 4])
+def test_the_same_shape_at_another_speed_is_near(seed):
+    """The distance is that of sampling, and falls with the cells."""
     ratios = []
-    for cells in (50, 100, 200):
+    for cells, options in [
+        (100, {}),
+        (100, {"slopes": 10}),
+        (400, {"slopes": 10}),
+        (400, {"slopes": 10, "refine": 16}),
+    ]:
         t = np.linspace(0, 1, cells + 1)
-        q, warped = rotations(t), rotations(phi(t))
+        q, warped = motion(t, seed), motion(t + 0.8 * np.sin(2 * np.pi * t) / (2 * np.pi), seed)
         norm = q.norm().item()
-        assert (q - warped).norm().item() > 0.6 * norm
-        ratios.append([elastic_distance(q, warped, slopes).item() / norm for slopes in (4, 10)])
-    ratios = np.array(ratios)
-    assert np.all(ratios[1] < 0.1)
-    assert ratios[2, 1] < 0.6 * ratios[1, 1] < 0.36 * ratios[0, 1]
-    assert np.all(ratios[:, 1] <= ratios[:, 0])
+        assert (q - warped).norm().item() > 0.75 * norm
+        ratios.append(elastic_distance(q, warped, **options).item() / norm)
+    assert ratios[1] <= ratios[0] < 0.075
+    assert ratios[2] < 0.4 * ratios[1]
+    assert ratios[2] <= ratios[3] < 0.02
+
+
+def test_reparametrising_both_curves_changes_little_and_by_the_square_of_a_cell():
+    changes = []
+    for cells in (25, 50, 100):
+        t = np.linspace(0, 1, cells + 1)
+        warped = t + 0.5 * np.sin(2 * np.pi * t) / (2 * np.pi)
+        x, y = motion(t, 1), motion(t, 2)
+        moved = (motion(warped, 1) - motion(warped, 2)).norm()
+        changes.append(
+            [
+                abs(moved - (x - y).norm()).item(),
+                abs(elastic_distance(motion(warped, 1), y, 8) - elastic_distance(x, y, 8)).item(),
+            ]
+        )
+    fixed, elastic = np.array(changes).T
+    assert np.all(np.log2(fixed[:-1] / fixed[1:]) > 1.7)
+    assert elastic[2] < 0.01 * (x.norm() + y.norm())
+
+
+def test_multiplying_curves_of_rotations_from_either_side_changes_nothing():
+    """The left transform does not see the left factor; the right one turns both by the same rotation."""
+    t = np.linspace(0, 1, 41)
+    vectors = [np.stack([np.sin(3 * t + k), t * k, np.cos(2 * t)], 1) for k in (1, 2)]
+    curves = [torch.from_numpy(Rotation.from_rotvec(v).as_matrix()) for v in vectors]
+    g, h = torch.from_numpy(Rotation.random(2, rng=0).as_matrix())
+    for side in ("left", "right"):
+        plain = elastic_distance(*(srvt(c, SO3(), side) for c in curves))
+        moved = elastic_distance(*(srvt(g @ c @ h, SO3(), side) for c in curves))
+        assert moved.item() == pytest.approx(plain.item(), rel=1e-10)
+
+
+def test_triangle_inequality_up_to_discretisation():
+    t = np.linspace(0, 1, 61)
+    matrix = pairwise_elastic_distance(torch.stack([motion(t, seed) for seed in range(12)]), slopes=7)
+    through = (matrix[:, :, None] + matrix[None]).amin(1)
+    assert bool((matrix <= 1.02 * through).all())
+
+
+def test_at_rest_sampled_twice_and_turning_by_nearly_pi():
+    """Finite distances and gradients back to the rotation matrices."""
+    steps = np.zeros((3, 12, 3))
+    steps[0, ::3, 0] = 0.7  # moves in one cell of three: samples come twice
+    steps[1, :, 1] = np.pi - 1e-7
+    steps[2, 5:] = 0.2
+    turns = torch.from_numpy(Rotation.from_rotvec(steps.reshape(-1, 3)).as_matrix().reshape(3, 12, 3, 3))
+    curves = [torch.eye(3, dtype=torch.float64).expand(3, 3, 3)]
+    for k in range(12):
+        curves.append(curves[-1] @ turns[:, k])
+    for dtype in (torch.float32, torch.float64):
+        curve = torch.stack(curves, 1).to(dtype).requires_grad_()
+        q = srvt(curve, SO3())
+        for options in ({}, {"smoothing": 0.1}, {"scale": "angle"}):
+            distance = elastic_distance(q[:, None], q, **options)
+            assert bool(distance.isfinite().all())
+            (grad,) = torch.autograd.grad(distance.sum(), curve, retain_graph=True)
+            assert bool(grad.isfinite().all())
+
+
+@pytest.mark.parametrize("smoothing", [None, 0.4])
+def test_cells_that_do_not_count_may_hold_anything(smoothing):
+    q0, q1 = random_transforms((3,), 20, seed=1), random_transforms((3,), 17, seed=2)
+    cells0, cells1 = torch.tensor([20, 9, 11]), torch.tensor([17, 17, 6])
+    alone = [
+        elastic_distance(q0[k, :n], q1[k, :m], 4, smoothing=smoothing)
+        for k, (n, m) in enumerate(zip(cells0, cells1, strict=True))
+    ]
+    for filler in (0.0, torch.nan):
+        padded0, padded1 = q0.clone(), q1.clone()
+        for k in range(3):
+            padded0[k, cells0[k] :], padded1[k, cells1[k] :] = filler, filler
+        padded0.requires_grad_()
+        there = elastic_distance(padded0, padded1, 4, smoothing=smoothing, cells0=cells0, cells1=cells1)
+        assert torch.allclose(there, torch.stack(alone), rtol=1e-12)
+        back = elastic_distance(padded1, padded0, 4, smoothing=smoothing, cells0=cells1, cells1=cells0)
+        assert torch.equal(there, back)
+        (grad,) = torch.autograd.grad(there.sum(), padded0)
+        assert not grad[1, 9:].any()
+        assert bool(grad.isfinite().all())
+    phi = align(padded0, padded1, 4, cells0=cells0, cells1=cells1)
+    for k, (n, m) in enumerate(zip(cells0.tolist(), cells1.tolist(), strict=True)):
+        assert torch.equal(phi[k, : n + 1], align(q0[k, :n], q1[k, :m], 4))
+        assert bool((phi[k, n:] == 1).all())
+
+
+def test_scale():
+    q0, q1 = random_transforms((5,), 20, seed=1), random_transforms((5,), 20, seed=2)
+    units = [q / q.norm(dim=(1, 2), keepdim=True) for q in (q0, q1)]
+    chord = elastic_distance(q0, q1, scale="chord")
+    assert torch.allclose(chord, elastic_distance(*units), rtol=1e-12)
+    assert torch.equal(chord, elastic_distance(q1, q0, scale="chord"))
+    assert torch.allclose(chord, elastic_distance(3 * q0, 0.1 * q1, scale="chord"), rtol=1e-12)
+    angle = elastic_distance(q0, q1, scale="angle")
+    assert torch.allclose(angle.cos(), 1 - chord**2 / 2, rtol=1e-12)
+    matrix = pairwise_elastic_distance(q0, q1, scale="angle")
+    assert torch.allclose(matrix.diagonal(), angle, rtol=1e-12)
+    at_rest = torch.zeros(20, 3, dtype=torch.float64)
+    assert elastic_distance(q0, at_rest, scale="chord").tolist() == pytest.approx([1] * 5, rel=1e-12)
+    assert bool((elastic_distance(q0, 2 * q0, scale="angle") == 0).all())
+    for scale in ("chord", "angle"):
+        inputs = q0[:2, :7].clone().requires_grad_(), q1[:2, :7].clone().requires_grad_()
+        assert torch.autograd.gradcheck(lambda x, y, s=scale: elastic_distance(x, y, 3, scale=s), inputs)
+
+
+@pytest.mark.parametrize("smoothing", [None, 0.5])
+def test_vmap_and_gradients_of_samples(smoothing):
+    q0, q1 = random_transforms((6,), 9, seed=1), random_transforms((6,), 9, seed=2)
+
+    def distance(x, y):
+        return elastic_distance(x, y, 3, smoothing=smoothing)
+
+    assert torch.allclose(torch.vmap(distance)(q0, q1), distance(q0, q1), rtol=1e-12)
+    assert torch.allclose(torch.vmap(distance, (0, None))(q0, q1[0]), distance(q0, q1[:1]), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_compiled_as_one_graph():
+    q0, q1 = random_transforms((4,), 12, seed=1).requires_grad_(), random_transforms((4,), 10, seed=2)
+    for options in ({}, {"smoothing": 0.3}, {"refine": 4, "scale": "angle"}):
+
+        def distance(x, y, options=options):
+            return elastic_distance(x, y, 4, **options)
+
+        compiled = torch.compile(distance, fullgraph=True, backend="aot_eager")
+        assert torch.allclose(compiled(q0, q1), distance(q0, q1), rtol=1e-12)
+        grads = [torch.autograd.grad(f(q0, q1).sum(), q0)[0] for f in (compiled, distance)]
+        assert torch.allclose(*grads, rtol=1e-12)
+
+
+def test_the_path_of_fdasrsf_is_no_better_and_nearly_as_good():
+    """An independent program, which takes transforms by their values in the samples."""
+    curve_functions = pytest.importorskip("fdasrsf.curve_functions")
+    for seed in range(3):
+        t = np.linspace(0, 1, 101)
+        q0, q1 = motion(t, seed), motion(t, seed + 10)
+        phi = curve_functions.optimum_reparam_curve(*(np.ascontiguousarray(q.numpy().T) for q in (q0, q1)))
+        theirs = integral(q0.numpy(), q1.numpy(), np.interp(np.arange(101) / 100, np.linspace(0, 1, len(phi)), phi))
+        ours = elastic_distance(q0, q1, 7).item() ** 2
+        assert ours < theirs < 1.15 * ours
 
 
 def test_distance_is_that_of_the_quotient():
@@ -249,6 +400,10 @@ Q = torch.zeros(5, 3)
         ("band", lambda: elastic_distance(Q, Q, band=-1)),
         ("band", lambda: elastic_distance(Q, Q[:4], slopes=3, band=0)),
         ("smoothing", lambda: elastic_distance(Q, Q, smoothing=0.0)),
+        ("refine", lambda: elastic_distance(Q, Q, refine=0)),
+        ("refine", lambda: elastic_distance(Q, Q, refine=3, smoothing=1.0)),
+        ("scale", lambda: elastic_distance(Q, Q, scale="unit")),
+        ("cells0", lambda: elastic_distance(Q[None], Q, cells0=torch.tensor([5, 5]))),
         ("qs", lambda: pairwise_elastic_distance([])),
         ("qs", lambda: pairwise_elastic_distance(torch.zeros(0, 5, 3))),
         (r"qs\[1\]", lambda: pairwise_elastic_distance([Q, Q[:, :2]])),
