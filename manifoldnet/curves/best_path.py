@@ -50,7 +50,7 @@ def _(q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, re
 
 @torch.library.custom_op("manifoldnet::best_value", mutates_args=(), schema=_PAIRS + " -> Tensor")
 def best_value(q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, refine: int | None) -> Tensor:
-    """The values of :func:`best_path` alone."""
+    """The values of :func:`best_path` alone; swapping q0 and q1 does not change a bit."""
     return _best(q0, q1, cells, slopes, band, refine, False)[0]
 
 
@@ -62,23 +62,57 @@ def _(q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, re
 def _best(
     q0: Tensor, q1: Tensor, cells: Tensor, slopes: int, band: float | None, refine: int | None, path: bool
 ) -> tuple[Tensor, Tensor]:
-    batch, n, m = len(q0), q0.shape[1], q1.shape[1]
-    values, nodes = q0.new_empty(batch), cells.new_zeros(batch if path else 0, min(n, m) + 1, 2)
     check_pairs(q0, q1, cells, slopes)
+    values = q0.new_empty(len(q0))
+    nodes = cells.new_zeros(len(q0) if path else 0, min(q0.shape[1], q1.shape[1]) + 1, 2)
     if q0.device.type == "cpu":
-        pairs = torch.arange(batch)[:, None].repeat(1, 2)
+        pairs = torch.arange(len(q0))[:, None].repeat(1, 2)
         threads = torch.get_num_threads()
         solve_pairs(q0, q1, cells[:, 0], cells[:, 1], pairs, slopes, band, refine, values, nodes, threads)
     else:
-        gram = torch.bmm(q0, q1.mT)
-        for part in blocks(gram, slopes):
-            lattice = Lattice(gram[part], cells[part], slopes, True, bounds(cells[part], n, slopes, band))
-            table = lattice.sweep(lambda candidates: candidates.amax(0))
-            values[part] = table[lattice.ends()]
-            if path:
-                nodes[part] = lattice.backtrack(table)
+        solve_by_rows(q0, q1, cells, slopes, band, values, nodes)
     check_values(values, cells)
     return values, nodes
+
+
+def solve_by_rows(
+    q0: Float[Tensor, "batch n dim"],
+    q1: Float[Tensor, "batch m dim"],
+    cells: Int[Tensor, "batch 2"],
+    slopes: int,
+    band: float | None,
+    values: Float[Tensor, "batch"],
+    nodes: Int[Tensor, "some steps 2"],
+) -> None:
+    """Fill in the values, and the nodes if there is room for any, on the device of the transforms."""
+    first, second, cells, swapped = ordered(q0, q1, cells)
+    gram = torch.bmm(first, second.mT)
+    for part in blocks(gram, slopes):
+        lattice = Lattice(gram[part], cells[part], slopes, True, bounds(cells[part], gram.shape[1], slopes, band))
+        table = lattice.sweep(lambda candidates: candidates.amax(0))
+        values[part] = table[lattice.ends()]
+        if len(nodes):
+            path = lattice.backtrack(table)
+            nodes[part] = torch.where(swapped[part, None, None], path.flip(-1), path)
+
+
+def ordered(q0: Tensor, q1: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Each pair in an order that does not depend on which came first, and the mask (batch,) of those swapped.
+
+    A sum and that of its transpose need not be rounded alike. In one order the distance is symmetric to the
+    last bit, and so is the choice between tied paths. Fewer cells come first, then smaller values.
+    """
+    n, m = q0.shape[1], q1.shape[1]
+    if n != m:
+        swapped = torch.full((len(q0),), n > m, device=q0.device)
+        return (q1, q0, cells.flip(1), swapped) if n > m else (q0, q1, cells, swapped)
+    flat0, flat1 = q0.detach().flatten(1), q1.detach().flatten(1)
+    differs = (flat0 != flat1).to(torch.uint8).argmax(1, keepdim=True)
+    larger = (flat0.gather(1, differs) > flat1.gather(1, differs)).squeeze(1)
+    swapped = torch.where(cells[:, 0] == cells[:, 1], larger, cells[:, 0] > cells[:, 1])
+    mask = swapped[:, None, None]
+    cells = torch.where(swapped[:, None], cells.flip(1), cells)
+    return torch.where(mask, q1, q0), torch.where(mask, q0, q1), cells, swapped
 
 
 def solve_pairs(

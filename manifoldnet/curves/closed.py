@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from manifoldnet.curves.best_path import best_value
-from manifoldnet.curves.elastic import align, check_options, check_transform, elastic_distance, ordered
+from manifoldnet.curves.best_path import best_value, ordered
+from manifoldnet.curves.elastic import align, check_options, check_transform, elastic_distance
 from manifoldnet.errors import InputError
 
 

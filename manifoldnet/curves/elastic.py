@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from manifoldnet.curves.best_path import best_path, best_value
+from manifoldnet.curves.best_path import best_path, best_value, ordered
 from manifoldnet.curves.path import interpolated, pieces
 from manifoldnet.curves.soft_path import soft_value
 from manifoldnet.errors import InputError
@@ -71,11 +71,12 @@ def elastic_distance(
         first, second = _unit(first), _unit(second)
     norms = [_self_product(first, cells[:, :1], slopes, band, smoothing)]
     norms.append(_self_product(second, cells[:, 1:], slopes, band, smoothing))
-    first, second, cells, _ = ordered(first, second, cells)
     limit = None if band is None else float(band)
     if smoothing is not None:
+        first, second, cells, _ = ordered(first, second, cells)
         product = soft_value(torch.bmm(first, second.mT), cells, slopes, band, smoothing)
     elif torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
+        first, second, cells, _ = ordered(first, second, cells)
         _, nodes = best_path(first.detach(), second.detach(), cells, slopes, limit, refine)
         i, j, weight = pieces(nodes, first.shape[1], second.shape[1])
         crossed = torch.take_along_dim(first, i[..., None], 1) * torch.take_along_dim(second, j[..., None], 1)
@@ -140,25 +141,6 @@ def _self_product(
     if smoothing is None:
         return q.square().sum((-2, -1))
     return soft_value(torch.bmm(q, q.mT), cells.expand(-1, 2), slopes, band, smoothing)
-
-
-def ordered(q0: Tensor, q1: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Each pair in an order that does not depend on which came first, and the mask (batch,) of those swapped.
-
-    A sum and that of its transpose need not be rounded alike. In one order the distance is symmetric to the
-    last bit, and so is the choice between tied paths. Fewer cells come first, then smaller values.
-    """
-    n, m = q0.shape[1], q1.shape[1]
-    if n != m:
-        swapped = torch.full((len(q0),), n > m, device=q0.device)
-        return (q1, q0, cells.flip(1), swapped) if n > m else (q0, q1, cells, swapped)
-    flat0, flat1 = q0.detach().flatten(1), q1.detach().flatten(1)
-    differs = (flat0 != flat1).to(torch.uint8).argmax(1, keepdim=True)
-    larger = (flat0.gather(1, differs) > flat1.gather(1, differs)).squeeze(1)
-    swapped = torch.where(cells[:, 0] == cells[:, 1], larger, cells[:, 0] > cells[:, 1])
-    mask = swapped[:, None, None]
-    cells = torch.where(swapped[:, None], cells.flip(1), cells)
-    return torch.where(mask, q1, q0), torch.where(mask, q0, q1), cells, swapped
 
 
 def _paired(

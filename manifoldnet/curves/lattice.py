@@ -104,10 +104,8 @@ def bounds(cells: Int[Tensor, "batch 2"], rows: int, slopes: int, band: int | fl
 
 def check_cells(cells: Int[Tensor, "batch 2"], slopes: int) -> None:
     """Raise InputError where the slopes cannot match the two numbers of cells."""
-    if not len(cells):
-        return
-    fewer, more = cells.min(1).values, cells.max(1).values
-    worst = int((more / fewer).argmax())
-    n, m = int(fewer[worst]), int(more[worst])
-    if m > slopes * n:
+    fewer, more = cells.aminmax(dim=1)
+    unmatched = more > slopes * fewer
+    if bool(unmatched.any()):
+        n, m = int(fewer[unmatched][0]), int(more[unmatched][0])
         raise InputError(f"slopes: {slopes} cannot match {n} cells with {m}, wanted at least {-(-m // n)}")

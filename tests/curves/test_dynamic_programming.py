@@ -8,9 +8,8 @@ import torch
 
 from manifoldnet.curves import best_path as operators
 from manifoldnet.curves import dynamic_programming, soft_path, sweep
-from manifoldnet.curves.best_path import best_path, best_value
-from manifoldnet.curves.dynamic_programming import Lattice
-from manifoldnet.curves.lattice import bounds, crossings, segments, stencils
+from manifoldnet.curves.best_path import best_path, best_value, solve_by_rows
+from manifoldnet.curves.lattice import crossings, segments, stencils
 from manifoldnet.curves.path import pieces
 from manifoldnet.curves.soft_path import soft_value
 from manifoldnet.errors import InputError
@@ -44,10 +43,19 @@ def soft(gram, slopes, band=None, smoothing=1.0, cells=None):
 
 def in_torch(gram, slopes, band=None, cells=None):
     """Value and nodes as devices other than the CPU find them."""
-    cells = all_cells(gram) if cells is None else cells
-    lattice = Lattice(gram, cells, slopes, True, bounds(cells, gram.shape[1], slopes, band))
-    table = lattice.sweep(lambda candidates: candidates.amax(0))
-    return table[lattice.ends()], lattice.backtrack(table)
+    n, m = gram.shape[1:]
+    identity = torch.eye(n, dtype=gram.dtype, device=gram.device).expand(len(gram), -1, -1)
+    value, nodes = gram.new_empty(len(gram)), torch.empty(len(gram), min(n, m) + 1, 2, dtype=torch.int64)
+    solve_by_rows(
+        identity,
+        gram.mT,
+        all_cells(gram) if cells is None else cells,
+        slopes,
+        None if band is None else float(band),
+        value,
+        nodes,
+    )
+    return value, nodes
 
 
 def segment_value(gram, i, j, a, b):
