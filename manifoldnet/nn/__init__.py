@@ -1,7 +1,17 @@
-"""Layers: flows, and convolutions of manifold-valued images."""
+"""Layers: flows, convolutions of manifold-valued images, and what makes features of curves."""
 
 from manifoldnet.nn.circle import CircleAutoencoder, CircleBlock, CircleConv2d
+from manifoldnet.nn.curves import SRVT, ElasticPrototypes, LogSignature
 from manifoldnet.nn.flow import Flow
 from manifoldnet.nn.spd import SPDAutoencoder
 
-__all__ = ["CircleAutoencoder", "CircleBlock", "CircleConv2d", "Flow", "SPDAutoencoder"]
+__all__ = [
+    "SRVT",
+    "CircleAutoencoder",
+    "CircleBlock",
+    "CircleConv2d",
+    "ElasticPrototypes",
+    "Flow",
+    "LogSignature",
+    "SPDAutoencoder",
+]
