@@ -9,6 +9,7 @@ from torch import Tensor
 from manifoldnet.curves.best_path import best_path, best_value, ordered
 from manifoldnet.curves.path import interpolated, pieces
 from manifoldnet.curves.soft_path import soft_value
+from manifoldnet.curves.srvt import unit_length
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import safe_sqrt
 
@@ -68,7 +69,7 @@ def elastic_distance(
         raise InputError("refine: the soft distance counts all paths; wanted None with smoothing")
     shape, first, second, cells = _paired(q0, q1, cells0, cells1)
     if scale is not None:
-        first, second = _unit(first), _unit(second)
+        first, second = unit_length(first), unit_length(second)
     norms = [_self_product(first, cells[:, :1], slopes, band, smoothing)]
     norms.append(_self_product(second, cells[:, 1:], slopes, band, smoothing))
     limit = None if band is None else float(band)
@@ -127,13 +128,6 @@ def distance(self0: Tensor, self1: Tensor, product: Tensor, terms: int, scale: s
     return 2 * torch.asin((chord / 2).clamp(max=1)) if scale == "angle" else chord
 
 
-def _unit(q: Tensor) -> Tensor:
-    """q / |q|, and 0 with gradient 0 where q is 0."""
-    square = q.square().sum((-2, -1), keepdim=True)
-    moving = square > torch.finfo(q.dtype).tiny
-    return q * torch.where(moving, torch.where(moving, square, 1.0).rsqrt(), 0.0)
-
-
 def _self_product(
     q: Tensor, cells: Tensor, slopes: int, band: int | float | None, smoothing: int | float | None
 ) -> Tensor:
@@ -154,21 +148,25 @@ def _paired(
         shape = torch.broadcast_shapes(batch0, batch1)
     except RuntimeError:
         raise InputError(f"q1: wanted a batch that broadcasts with q0's {tuple(batch0)}, got {tuple(batch1)}") from None
-    counts = []
-    for name, q, cells in (("cells0", q0, cells0), ("cells1", q1, cells1)):
-        if cells is not None and cells.shape != q.shape[:-2]:
-            raise InputError(f"{name}: wanted the batch {tuple(q.shape[:-2])} of the curves, got {tuple(cells.shape)}")
-        full = torch.tensor(q.shape[-2], device=q.device) if cells is None else cells
-        counts.append(full.expand(shape).reshape(-1))
-    cells = torch.stack(counts, 1)
-    transforms = []
-    for q, given, count in ((q0, cells0, cells[:, 0]), (q1, cells1, cells[:, 1])):
-        flat = q.expand(*shape, *q.shape[-2:]).reshape(-1, *q.shape[-2:])
-        if given is not None:
-            inside = torch.arange(q.shape[-2], device=q.device)[:, None] < count[:, None, None]
-            flat = torch.where(inside, flat, 0.0)
-        transforms.append(flat)
-    return shape, transforms[0], transforms[1], cells
+    flat0, flat1 = (q.expand(*shape, *q.shape[-2:]).reshape(-1, *q.shape[-2:]) for q in (q0, q1))
+    cells = torch.tensor([[q0.shape[-2], q1.shape[-2]]], device=q0.device).expand(len(flat0), 2)
+    if cells0 is None and cells1 is None:
+        return shape, flat0, flat1, cells
+    count0 = cells[:, 0] if cells0 is None else _counted("cells0", cells0, q0).expand(shape).reshape(-1)
+    count1 = cells[:, 1] if cells1 is None else _counted("cells1", cells1, q1).expand(shape).reshape(-1)
+    return shape, _without_rest(flat0, count0), _without_rest(flat1, count1), torch.stack([count0, count1], 1)
+
+
+def _counted(name: str, cells: Tensor, q: Tensor) -> Tensor:
+    if cells.shape != q.shape[:-2]:
+        raise InputError(f"{name}: wanted the batch {tuple(q.shape[:-2])} of the curves, got {tuple(cells.shape)}")
+    return cells
+
+
+def _without_rest(q: Tensor, count: Tensor) -> Tensor:
+    """Zeros, whose gradient is 0, in the cells that do not count."""
+    inside = torch.arange(q.shape[1], device=q.device)[:, None] < count[:, None, None]
+    return torch.where(inside, q, 0.0)
 
 
 def check_options(slopes: int, band: int | float | None, refine: int | None, scale: str | None) -> None:

@@ -15,6 +15,7 @@ from manifoldnet.curves.best_path import best_value, solve_pairs
 from manifoldnet.curves.dynamic_programming import check_values
 from manifoldnet.curves.elastic import check_options, check_transform, distance
 from manifoldnet.curves.lattice import check_cells
+from manifoldnet.curves.srvt import unit_length
 from manifoldnet.errors import InputError
 
 TILE = 64  # curves on a side of the block that one thread does at a time
@@ -53,7 +54,7 @@ def pairwise_elastic_distance(
     rows = _collection(qs, "qs", None)
     columns = rows if others is None else _collection(others, "others", rows.curves)
     if scale is not None:
-        rows, columns = _scaled(rows), _scaled(columns)
+        rows, columns = (c._replace(curves=unit_length(c.curves)) for c in (rows, columns))
     worst = [(int(rows.cells.max()), int(columns.cells.min())), (int(rows.cells.min()), int(columns.cells.max()))]
     check_cells(torch.tensor(worst), slopes)
     matrix = rows.curves.new_zeros(len(rows.cells), len(columns.cells))
@@ -113,11 +114,6 @@ def _collection(qs: Tensor | Sequence[Tensor], name: str, like: Tensor | None) -
     if not bool(curves.isfinite().all()):
         raise InputError(f"{name}: wanted finite values, got NaN or infinity")
     return _Collection(curves.contiguous(), cells)
-
-
-def _scaled(collection: _Collection) -> _Collection:
-    norms = torch.linalg.vector_norm(collection.curves, dim=(1, 2), keepdim=True)
-    return _Collection(torch.where(norms > 0, collection.curves / norms, 0.0), collection.cells)
 
 
 class _Block(NamedTuple):
