@@ -15,8 +15,10 @@ from manifoldnet.curves.homogeneous import increments
 from manifoldnet.curves.interpolation import interpolate_motions
 from manifoldnet.curves.kernels import alignment_kernel, elastic_kernel
 from manifoldnet.curves.pairwise import pairwise_elastic_distance
+from manifoldnet.curves.reparametrisation import SineReparametrisation, SoftmaxReparametrisation
 from manifoldnet.curves.shape_space import compose_warps, invert_warp, shape_geodesic, warp
 from manifoldnet.curves.signature import logsignature, signature, signature_distance, signature_kernel
+from manifoldnet.curves.smooth_alignment import reparametrisation_energy, reparametrise
 from manifoldnet.curves.srvt import inverse_srvt, srvt, srvt_of_increments, unit_length
 from manifoldnet.curves.statistics import elastic_mean, elastic_pca
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "SRVT",
     "ElasticKNNClassifier",
+    "SineReparametrisation",
+    "SoftmaxReparametrisation",
     "align",
     "align_closed",
     "alignment_kernel",
@@ -44,6 +48,8 @@ __all__ = [
     "invert_warp",
     "logsignature",
     "pairwise_elastic_distance",
+    "reparametrisation_energy",
+    "reparametrise",
     "shape_geodesic",
     "signature",
     "signature_distance",
