@@ -2,14 +2,16 @@
 
 The recursion is that of :mod:`manifoldnet.curves.dynamic_programming`. Row by row, 32 columns at a time stay in
 registers while all segments into them are tried; the products <q0_i, q1_j> of a row are made just before its
-nodes need them. Threads share nothing: the caller gives each of them its own pairs (the GIL is released).
+nodes need them. Threads share nothing: the caller gives each of them its own pairs (the GIL is released). The first
+call for a dtype on a machine compiles for several seconds.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from numba import njit
@@ -19,7 +21,15 @@ from manifoldnet.curves.simd import add, broadcast, fma, load, maximum, mul, sto
 
 TILE = 32  # columns in registers: four vectors of sums and four of maxima
 COARSEST = 24  # cells below which a level is solved without a strip around the path of a coarser one
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+
+
+def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on the first call, without the GIL, and keep the code on disk."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder that can be written
+        return njit(**options)(function)
 
 
 class Tables(NamedTuple):

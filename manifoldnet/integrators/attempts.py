@@ -16,7 +16,7 @@ from manifoldnet.integrators.stepping import Field, Step, spread
 from manifoldnet.manifolds import Action, Space
 
 Gradient = Literal["autograd", "checkpoint", "discrete-adjoint", "continuous-adjoint", "reversible"]
-"""How a solution is differentiated; the last three are named but not made yet, and refused."""
+"""How a solution is differentiated; see :func:`manifoldnet.odeint`."""
 
 
 class Counted:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from manifoldnet.integrators.attempts import Attempts
+from manifoldnet.integrators.fixed_course import Course
+from manifoldnet.integrators.gradients import differentiable_points
 from manifoldnet.integrators.solution import Solution, Statistics, Status
 
 
@@ -31,11 +33,19 @@ def step_counts(times: Sequence[float], step_size: float | None, steps: int | No
     return [steps or 1] * len(increments)
 
 
-def integrate_by_fixed_steps(attempts: Attempts, y0: Tensor, t: Tensor, counts: Sequence[int]) -> Solution:
+def integrate_by_fixed_steps(
+    attempts: Attempts, y0: Tensor, t: Tensor, counts: Sequence[int], slots: int | None
+) -> Solution:
     """The solution at the times t, with ``counts`` equal steps in the intervals between them."""
-    solution = [y0]
-    for index, count in enumerate(counts):
-        h = (t[index + 1] - t[index]) / count
-        solution.append(attempts.steps(t[index], h, solution[-1], count))
+    if attempts.gradient == "autograd" or not counts:
+        points = [y0]
+        for index, count in enumerate(counts):
+            h = (t[index + 1] - t[index]) / count
+            points.append(attempts.steps(t[index], h, points[-1], count))
+        solution = torch.stack(points)
+    else:
+        course = Course(attempts.method, attempts.field, attempts.space, counts)
+        h = t.diff() / t.new_tensor(counts)
+        solution = differentiable_points(course, t[:-1], h, y0, attempts.gradient, slots)
     costs = (sum(counts), 0, attempts.field.calls)
-    return Solution(torch.stack(solution), Status.SUCCESS, Statistics(*map(torch.tensor, costs)))
+    return Solution(solution, Status.SUCCESS, Statistics(*map(torch.tensor, costs)))

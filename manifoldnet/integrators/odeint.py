@@ -17,6 +17,7 @@ from manifoldnet.integrators.controller import Control, Controller
 from manifoldnet.integrators.error_norm import Tolerance, is_vector_space
 from manifoldnet.integrators.events import Event, integrate_adaptively_until, integrate_by_fixed_steps_until
 from manifoldnet.integrators.fixed_steps import integrate_by_fixed_steps, step_counts
+from manifoldnet.integrators.gradients import check_fixed, check_gradient
 from manifoldnet.integrators.methods import Method, method_named
 from manifoldnet.integrators.per_sample import integrate_per_sample
 from manifoldnet.integrators.solution import Solution
@@ -26,8 +27,6 @@ from manifoldnet.manifolds import Euclidean, LiePoisson, Product, Space
 
 # names of torchdiffeq's options, and ours
 OPTIONS = {"step_size": "step_size", "first_step": "first_step", "max_num_steps": "max_steps"}
-GRADIENTS = ("autograd", "checkpoint")
-LATER_GRADIENTS = ("discrete-adjoint", "continuous-adjoint", "reversible")
 
 
 def odeint(
@@ -42,6 +41,7 @@ def odeint(
     rtol: float = 1e-6,
     atol: float = 1e-9,
     gradient: Gradient = "autograd",
+    slots: int | None = None,
     event_fn: Event | None = None,
     per_sample: bool = False,
     controller: Controller | None = None,
@@ -67,7 +67,19 @@ def odeint(
         steps: number of equal steps in each interval, instead of ``step_size``.
         rtol, atol: an estimated error of a step of atol + rtol |y| is accepted, coordinate by coordinate in a vector
             space and in the root mean square; on other spaces one of atol + rtol, in the algebra or as a distance.
-        gradient: "autograd" keeps every stage, "checkpoint" keeps the steps' ends and computes stages again.
+        gradient: how the solution is differentiated. "autograd" keeps every stage. The others evaluate the field again
+            when gradients are wanted, for one step at a time; they want fixed steps, but for "checkpoint", and a
+            field without random numbers, and can be differentiated once:
+            "checkpoint" keeps about sqrt(2 n) of n points and takes steps again from them;
+            "discrete-adjoint" keeps all points;
+            "reversible" keeps none but those at the times t and undoes steps, of methods that can be undone and
+            fields that do not contract;
+            "continuous-adjoint" integrates the costate's own equation backwards, which gives the gradient of the
+            exact flow up to the method's error, on a curved space the tangential part of that in y0.
+            Gradients go to t, y0 and the leaf tensors that the field holds: parameters of modules, attributes,
+            closures, globals that a function names. Inside torch.func transforms all are as "autograd"; for
+            torch.compile they are a break of the graph.
+        slots: number of points that "checkpoint" keeps between two times, besides the first and the last two.
         event_fn: g(t, y); the integration ends where any entry of g changes its sign, and of t only the first time
             and the direction count. Fixed steps then have the length ``step_size``, or the first interval's; adaptive
             ones are not longer than that interval, so that none jumps over two changes of sign.
@@ -93,7 +105,7 @@ def odeint(
     """
     solution = solve(
         field, y0, t, space=space, method=method, step_size=step_size, steps=steps, rtol=rtol, atol=atol,
-        gradient=gradient, event_fn=event_fn, per_sample=per_sample, controller=controller, first_step=first_step,
+        gradient=gradient, slots=slots, event_fn=event_fn, per_sample=per_sample, controller=controller, first_step=first_step,
         max_steps=max_steps, compiled=compiled, options=options,
     )  # fmt: skip
     return solution.y if event_fn is None else (solution.event_time, solution.y)
@@ -111,6 +123,7 @@ def solve(
     rtol: float = 1e-6,
     atol: float = 1e-9,
     gradient: Gradient = "autograd",
+    slots: int | None = None,
     event_fn: Event | None = None,
     per_sample: bool = False,
     controller: Controller | None = None,
@@ -132,14 +145,14 @@ def solve(
         event = None if event_fn is None else lambda t, y: event_fn(t, parts.split(y))
         solution = solve(
             parts.field(field), parts.join(y0), t, space=parts.space, method=method, step_size=step_size, steps=steps,
-            rtol=rtol, atol=atol, gradient=gradient, event_fn=event, per_sample=per_sample, controller=controller,
-            first_step=first_step, max_steps=max_steps, compiled=compiled,
+            rtol=rtol, atol=atol, gradient=gradient, slots=slots, event_fn=event, per_sample=per_sample,
+            controller=controller, first_step=first_step, max_steps=max_steps, compiled=compiled,
         )  # fmt: skip
         assert isinstance(solution.y, Tensor)
         return solution._replace(y=parts.split(solution.y))
     space = Euclidean(1) if space is None else space
     chosen = method_named(method)
-    check(chosen, space, gradient)
+    check(chosen, space, gradient, slots)
     space._assert_check_shape(tuple(y0.shape), "y0")
     if not y0.is_floating_point():
         raise ValueError(f"y0: wanted real numbers, got {y0.dtype}")
@@ -149,6 +162,8 @@ def solve(
     is_adaptive = step_size is None and steps is None and chosen.embedded_order is not None
     if compiled and (is_adaptive or gradient != "autograd" or event_fn is not None):
         raise ValueError("compiled: wanted fixed steps, no event_fn and gradient='autograd'")
+    if is_adaptive or event_fn is not None:
+        check_fixed(gradient, slots)
     attempts = Attempts(chosen, field, space, gradient, compiled)
     if is_adaptive:
         if not (rtol >= 0 and atol >= 0 and rtol + atol > 0):
@@ -171,7 +186,7 @@ def solve(
         counts = step_counts(times[:2], step_size, steps)
         h = t.new_tensor(direction * step_size) if step_size else (t[1] - t[0]) / counts[0]
         return integrate_by_fixed_steps_until(attempts, y0, t[0], h, event_fn, max_steps)
-    return integrate_by_fixed_steps(attempts, y0, t, step_counts(times, step_size, steps))
+    return integrate_by_fixed_steps(attempts, y0, t, step_counts(times, step_size, steps), slots)
 
 
 def odeint_event(
@@ -210,8 +225,8 @@ def checked_times(t: Tensor) -> tuple[list[float], int]:
     return times, -1 if increments and increments[0] < 0 else 1
 
 
-def check(method: Method, space: Space, gradient: str) -> None:
-    """Raise a ValueError if the method cannot run on the space or the gradient mode is unknown."""
+def check(method: Method, space: Space, gradient: str, slots: int | None = None) -> None:
+    """Raise a ValueError if the method cannot run on the space or has no such gradient."""
     name, domain = method.name, method.domain
     if domain in ("vector", "separable", "hamiltonian") and not is_vector_space(space):
         raise ValueError(f"method: {name!r} adds vectors and would leave {space.name}; wanted a Lie-group method there")
@@ -219,10 +234,7 @@ def check(method: Method, space: Space, gradient: str) -> None:
         raise ValueError(f"method: {name!r} wants a LiePoisson space, got {space.name}")
     if domain == "cotangent" and not _is_cotangent_bundle(space):
         raise ValueError(f"method: {name!r} wants Product([G, Euclidean(1, shape=(G.dim,))]), got {space.name}")
-    if gradient in LATER_GRADIENTS:
-        raise ValueError(f"gradient: {gradient!r} is planned, not made yet; wanted one of {', '.join(GRADIENTS)}")
-    if gradient not in GRADIENTS:
-        raise ValueError(f"gradient: wanted 'autograd' or 'checkpoint', got {gradient!r}")
+    check_gradient(method, gradient, slots)
 
 
 def _is_cotangent_bundle(space: Space) -> bool:

@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from manifoldnet.certificates.step_size import max_step
 from manifoldnet.integrators.attempts import Gradient, one_step
+from manifoldnet.integrators.fixed_course import Course
+from manifoldnet.integrators.gradients import check_fixed, differentiable_points
 from manifoldnet.integrators.methods import Method, method_named
 from manifoldnet.integrators.odeint import check, odeint
+from manifoldnet.integrators.reversible import check_reversible
 from manifoldnet.manifolds import Euclidean, Space
 from manifoldnet.nn.step_sizes import StepSizes
 
@@ -26,10 +29,12 @@ class Flow(nn.Module):
             an embedded one.
         t1: final time; negative values run backwards.
         space: where y lives; the field's own ``space`` when None, else Euclidean space.
-        gradient: "autograd" or "checkpoint" (stages are computed again in the backward pass).
+        gradient: "autograd", or one that takes less memory: "checkpoint", "discrete-adjoint", "reversible",
+            "continuous-adjoint", as of :func:`manifoldnet.odeint`.
         step_sizes: "equal", or learned: "free", "positive", or "simplex" (positive with sum t1); all start equal.
         trajectory: whether the points of all steps are returned, (steps + 1, *y0.shape) with y0 first.
         rtol, atol: tolerances of adaptive steps, as of :func:`manifoldnet.odeint`.
+        slots: number of points that "checkpoint" keeps, as of :func:`manifoldnet.odeint`.
 
     Raises:
         ValueError: for an unknown method, gradient or kind of step sizes, a classical method on a curved space,
@@ -50,6 +55,7 @@ class Flow(nn.Module):
         trajectory: bool = False,
         rtol: float = 1e-6,
         atol: float = 1e-9,
+        slots: int | None = None,
     ) -> None:
         super().__init__()
         own = getattr(field, "space", None)
@@ -61,15 +67,20 @@ class Flow(nn.Module):
         self.gradient: Gradient = gradient
         self.trajectory = trajectory
         self.rtol, self.atol = rtol, atol
+        self.slots = slots
         self.step_sizes = None if step_sizes == "equal" else StepSizes(steps, t1, step_sizes)
-        check(self.method, self.space, gradient)
+        check(self.method, self.space, gradient, slots)
         self._check_steps()
+        if gradient == "reversible":
+            check_reversible(self.method, field)
 
     def _check_steps(self) -> None:
         steps, name = self.steps, self.method.name
         if isinstance(steps, str):
             if steps not in ("certified", "adaptive"):
                 raise ValueError(f"steps: wanted a number, 'certified' or 'adaptive', got {steps!r}")
+            if steps == "adaptive":
+                check_fixed(self.gradient, self.slots)
             if steps == "adaptive" and (self.method.embedded_order is None or self.trajectory):
                 raise ValueError(f"steps: 'adaptive' wants a method with an embedded one, no trajectory, got {name!r}")
         elif steps < 1:
@@ -113,12 +124,18 @@ class Flow(nn.Module):
             t = torch.tensor([0.0, self.t1], dtype=y0.dtype, device=y0.device)
             return odeint(self.field, y0, t, space=self.space, method=self.method.name, rtol=self.rtol, atol=self.atol,
                           gradient=self.gradient)[-1]  # fmt: skip
-        points = self._run(self.method, self.intervals(y0), y0)
-        return torch.stack(points) if self.trajectory else points[-1]
+        if self.trajectory:
+            return self.points(y0)
+        if self.gradient == "autograd" or self.step_sizes is not None:
+            return self._run(self.method, self.intervals(y0), y0)[-1]
+        lengths = self.lengths(y0)
+        course = Course(self.method, self.field, self.space, [len(lengths)])
+        start = torch.zeros_like(lengths[0])[None]
+        return differentiable_points(course, start, lengths[0][None], y0, self.gradient, self.slots)[-1]
 
     def points(self, y0: Tensor) -> Tensor:
         """(steps + 1, *y0.shape): the points of all fixed steps, y0 first."""
-        return torch.stack(self._run(self.method, self.intervals(y0), y0))
+        return self._run(self.method, self.intervals(y0), y0)
 
     def intervals(self, like: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """The start and the length of every fixed step, of the type of ``like`` or float64."""
@@ -142,12 +159,17 @@ class Flow(nn.Module):
         back = [(t + h, -h) for t, h in reversed(self.intervals(y1))]
         return self._run(adjoint, back, y1)[-1]
 
-    def _run(self, method: Method, steps: list[tuple[Tensor, Tensor]], y: Tensor) -> list[Tensor]:
+    def _run(self, method: Method, steps: list[tuple[Tensor, Tensor]], y: Tensor) -> Tensor:
+        """(len(steps) + 1, *y.shape): the points of steps given by their starts and lengths, y first."""
+        if self.gradient != "autograd":
+            course = Course(method, self.field, self.space, [1] * len(steps))
+            t, h = (torch.stack(each) for each in zip(*steps, strict=True))
+            return differentiable_points(course, t, h, y, self.gradient)
         action = method.action_on(self.space)
         points = [y]
         for t, h in steps:
-            points.append(one_step(method, self.field, action, t, h, points[-1], self.gradient))
-        return points
+            points.append(one_step(method, self.field, action, t, h, points[-1], "autograd"))
+        return torch.stack(points)
 
     def extra_repr(self) -> str:
         return f"method={self.method.name!r}, steps={self.steps}, t1={self.t1}, space={self.space.name}"
