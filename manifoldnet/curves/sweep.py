@@ -25,11 +25,10 @@ COARSEST = 24  # cells below which a level is solved without a strip around the 
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on the first call, without the GIL, and keep the code on disk."""
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)
+        return njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # no folder that can be written
-        return njit(**options)(function)
+        return njit(nogil=True, error_model="numpy")(function)
 
 
 class Tables(NamedTuple):

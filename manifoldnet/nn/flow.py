@@ -127,15 +127,19 @@ class Flow(nn.Module):
         if self.trajectory:
             return self.points(y0)
         if self.gradient == "autograd" or self.step_sizes is not None:
-            return self._run(self.method, self.intervals(y0), y0)[-1]
-        lengths = self.lengths(y0)
+            return self._end(self.method, self.intervals(y0), y0)
+        lengths = self.lengths(y0)  # all the same: nothing is stored of them but one
         course = Course(self.method, self.field, self.space, [len(lengths)])
-        start = torch.zeros_like(lengths[0])[None]
-        return differentiable_points(course, start, lengths[0][None], y0, self.gradient, self.slots)[-1]
+        h = lengths[0][None]
+        return differentiable_points(course, torch.zeros_like(h), h, y0, self.gradient, self.slots)[-1]
 
     def points(self, y0: Tensor) -> Tensor:
         """(steps + 1, *y0.shape): the points of all fixed steps, y0 first."""
-        return self._run(self.method, self.intervals(y0), y0)
+        if self.gradient == "autograd":
+            return torch.stack(self._run(self.method, self.intervals(y0), y0))
+        t, h = map(torch.stack, zip(*self.intervals(y0), strict=True))
+        course = Course(self.method, self.field, self.space, [1] * len(t))
+        return differentiable_points(course, t, h, y0, self.gradient)
 
     def intervals(self, like: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """The start and the length of every fixed step, of the type of ``like`` or float64."""
@@ -157,19 +161,22 @@ class Flow(nn.Module):
         if self.method.domain == "separable" and getattr(self.field, "damping", None) and not adjoint.scheme.damped:
             raise ValueError(f"inverse: {self.method.name!r} leaves the damping to kicks that cannot be undone")
         back = [(t + h, -h) for t, h in reversed(self.intervals(y1))]
-        return self._run(adjoint, back, y1)[-1]
+        return self._end(adjoint, back, y1)
 
-    def _run(self, method: Method, steps: list[tuple[Tensor, Tensor]], y: Tensor) -> Tensor:
-        """(len(steps) + 1, *y.shape): the points of steps given by their starts and lengths, y first."""
-        if self.gradient != "autograd":
-            course = Course(method, self.field, self.space, [1] * len(steps))
-            t, h = (torch.stack(each) for each in zip(*steps, strict=True))
-            return differentiable_points(course, t, h, y, self.gradient)
+    def _end(self, method: Method, steps: list[tuple[Tensor, Tensor]], y: Tensor) -> Tensor:
+        """The point after steps given by their starts and lengths."""
+        if self.gradient == "autograd":
+            return self._run(method, steps, y)[-1]
+        t, h = map(torch.stack, zip(*steps, strict=True))
+        course = Course(method, self.field, self.space, [len(t)])
+        return differentiable_points(course, t[None], h[None], y, self.gradient, self.slots)[-1]
+
+    def _run(self, method: Method, steps: list[tuple[Tensor, Tensor]], y: Tensor) -> list[Tensor]:
         action = method.action_on(self.space)
         points = [y]
         for t, h in steps:
             points.append(one_step(method, self.field, action, t, h, points[-1], "autograd"))
-        return torch.stack(points)
+        return points
 
     def extra_repr(self) -> str:
         return f"method={self.method.name!r}, steps={self.steps}, t1={self.t1}, space={self.space.name}"
