@@ -9,6 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -64,11 +65,11 @@ def _best(
 ) -> tuple[Tensor, Tensor]:
     check_pairs(q0, q1, cells, slopes)
     values = q0.new_empty(len(q0))
-    nodes = cells.new_zeros(len(q0) if path else 0, min(q0.shape[1], q1.shape[1]) + 1, 2)
+    nodes = cells.new_empty(len(q0) if path else 0, min(q0.shape[1], q1.shape[1]) + 1, 2)
     if q0.device.type == "cpu":
-        pairs = torch.arange(len(q0))[:, None].repeat(1, 2)
-        threads = torch.get_num_threads()
-        solve_pairs(q0, q1, cells[:, 0], cells[:, 1], pairs, slopes, band, refine, values, nodes, threads)
+        cells0, cells1 = cells.T.contiguous()
+        pairs = np.arange(len(q0)).repeat(2).reshape(-1, 2)
+        solve_pairs(q0, q1, cells0, cells1, pairs, slopes, band, refine, values, nodes, torch.get_num_threads())
     else:
         solve_by_rows(q0, q1, cells, slopes, band, values, nodes)
     check_values(values, cells)
@@ -120,7 +121,7 @@ def solve_pairs(
     q1: Float[Tensor, "l m dim"],
     cells0: Int[Tensor, "k"],
     cells1: Int[Tensor, "l"],
-    pairs: Int[Tensor, "pairs 2"],
+    pairs: Int[np.ndarray, "pairs 2"],
     slopes: int,
     band: float | None,
     refine: int | None,
@@ -131,13 +132,14 @@ def solve_pairs(
     """Run the compiled kernel on CPU tensors, on at most so many threads; see :func:`sweep.solve`."""
     from manifoldnet.curves import sweep  # with numba, whose import would delay every command
 
-    curves = [q.detach().contiguous().numpy() for q in (q0, q1)]
-    counts = [c.contiguous().numpy() for c in (cells0, cells1)]
-    table = sweep.tables(slopes, curves[0].dtype.name)
+    curves = q0.detach().contiguous().numpy(), q1.detach().contiguous().numpy()
+    counts = cells0.numpy(), cells1.numpy()
+    table = sweep.tables(slopes, "float32" if q0.dtype == torch.float32 else "float64")
     limits = -1.0 if band is None else float(band), -1 if refine is None else refine
+    value, node = values.numpy(), nodes.numpy()
 
     def run(part: slice) -> None:
-        sweep.solve(*curves, *counts, pairs[part].numpy(), table, *limits, values[part].numpy(), nodes[part].numpy())
+        sweep.solve(*curves, *counts, pairs[part], table, *limits, value[part], node[part])
 
     work = len(pairs) * q0.shape[1] * q1.shape[1]
     threads = max(1, min(threads, len(pairs), work // CELLS_PER_THREAD))

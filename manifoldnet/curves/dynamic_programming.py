@@ -112,7 +112,7 @@ def blocks(gram: Float[Tensor, "_batch n m"], slopes: int) -> tuple[Tensor, ...]
 def check_pairs(q0: Tensor, q1: Tensor, cells: Tensor, slopes: int) -> None:
     """Raise InputError where the slopes allow no path, or a transform is not finite."""
     check_cells(cells, slopes)
-    if not bool(q0.isfinite().all() & q1.isfinite().all()):
+    if not bool(q0.isfinite().all()) or not bool(q1.isfinite().all()):
         raise InputError("q0, q1: wanted finite values, got NaN or infinity")
 
 

@@ -144,22 +144,26 @@ def _paired(
     check_transform(q0, "q0")
     check_transform(q1, "q1", q0)
     batch0, batch1 = q0.shape[:-2], q1.shape[:-2]
-    try:
-        shape = torch.broadcast_shapes(batch0, batch1)
-    except RuntimeError:
-        raise InputError(f"q1: wanted a batch that broadcasts with q0's {tuple(batch0)}, got {tuple(batch1)}") from None
-    flat0, flat1 = (q.expand(*shape, *q.shape[-2:]).reshape(-1, *q.shape[-2:]) for q in (q0, q1))
+    shape = batch0
+    if batch0 != batch1:
+        try:
+            shape = torch.broadcast_shapes(batch0, batch1)
+        except RuntimeError:
+            wanted = f"wanted a batch that broadcasts with q0's {tuple(batch0)}"
+            raise InputError(f"q1: {wanted}, got {tuple(batch1)}") from None
+        q0, q1 = (q.expand(*shape, *q.shape[-2:]) for q in (q0, q1))
+    flat0, flat1 = q0.reshape(-1, *q0.shape[-2:]), q1.reshape(-1, *q1.shape[-2:])
     cells = torch.tensor([[q0.shape[-2], q1.shape[-2]]], device=q0.device).expand(len(flat0), 2)
     if cells0 is None and cells1 is None:
         return shape, flat0, flat1, cells
-    count0 = cells[:, 0] if cells0 is None else _counted("cells0", cells0, q0).expand(shape).reshape(-1)
-    count1 = cells[:, 1] if cells1 is None else _counted("cells1", cells1, q1).expand(shape).reshape(-1)
+    count0 = cells[:, 0] if cells0 is None else _counted("cells0", cells0, batch0).expand(shape).reshape(-1)
+    count1 = cells[:, 1] if cells1 is None else _counted("cells1", cells1, batch1).expand(shape).reshape(-1)
     return shape, _without_rest(flat0, count0), _without_rest(flat1, count1), torch.stack([count0, count1], 1)
 
 
-def _counted(name: str, cells: Tensor, q: Tensor) -> Tensor:
-    if cells.shape != q.shape[:-2]:
-        raise InputError(f"{name}: wanted the batch {tuple(q.shape[:-2])} of the curves, got {tuple(cells.shape)}")
+def _counted(name: str, cells: Tensor, batch: torch.Size) -> Tensor:
+    if cells.shape != batch:
+        raise InputError(f"{name}: wanted the batch {tuple(batch)} of the curves, got {tuple(cells.shape)}")
     return cells
 
 

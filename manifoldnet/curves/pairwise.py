@@ -72,7 +72,17 @@ def pairwise_elastic_distance(
             product = matrix.new_empty(len(pairs))
             nodes = cells.new_empty(0, 1, 2)
             solve_pairs(
-                rows.curves, columns.curves, rows.cells, columns.cells, pairs, slopes, limit, refine, product, nodes, 1
+                rows.curves,
+                columns.curves,
+                rows.cells,
+                columns.cells,
+                pairs.numpy(),
+                slopes,
+                limit,
+                refine,
+                product,
+                nodes,
+                1,
             )
             check_values(product, cells)
         else:

@@ -105,8 +105,8 @@ def odeint(
     """
     solution = solve(
         field, y0, t, space=space, method=method, step_size=step_size, steps=steps, rtol=rtol, atol=atol,
-        gradient=gradient, slots=slots, event_fn=event_fn, per_sample=per_sample, controller=controller, first_step=first_step,
-        max_steps=max_steps, compiled=compiled, options=options,
+        gradient=gradient, slots=slots, event_fn=event_fn, per_sample=per_sample, controller=controller,
+        first_step=first_step, max_steps=max_steps, compiled=compiled, options=options,
     )  # fmt: skip
     return solution.y if event_fn is None else (solution.event_time, solution.y)
 

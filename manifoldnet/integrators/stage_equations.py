@@ -76,7 +76,7 @@ class _System:
 
     def jacobian(self, z: Tensor) -> Tensor:
         """(*batch, n, n) of G at the flat z, row by row, all rows at once."""
-        with torch.enable_grad(), _own_saved_tensors():
+        with torch.enable_grad(), own_saved_tensors():
             z = z.detach().requires_grad_()
             image = self.image(z)
             if not image.requires_grad:
@@ -191,7 +191,7 @@ class _System:
 
     def adjoint(self, z: Tensor, v: Tensor) -> Tensor:
         """w with w = v + G'(z)^T w."""
-        with torch.enable_grad(), _own_saved_tensors():
+        with torch.enable_grad(), own_saved_tensors():
             point = self.flat(z).detach().requires_grad_()
             image = self.image(point)
         v = self.flat(v)
@@ -254,8 +254,8 @@ def _unit_rows(image: Tensor, n: int) -> Tensor:
     return eye.reshape(n, *(1,) * (image.dim() - 1), n).expand(n, *image.shape)
 
 
-def _own_saved_tensors() -> contextlib.AbstractContextManager[Any]:
-    """Keep what this graph saves out of the hands of torch.utils.checkpoint, which counts it."""
+def own_saved_tensors() -> contextlib.AbstractContextManager[Any]:
+    """Keep what a graph inside saves out of the hands of others: torch.utils.checkpoint counts it, offloading moves it."""
     if torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
         return contextlib.nullcontext()
     return torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
