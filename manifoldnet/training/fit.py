@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import geoopt
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -19,13 +18,14 @@ from manifoldnet.training.callbacks import Callback, Training
 from manifoldnet.training.checkpoint import Checkpoints
 from manifoldnet.training.loop import Loop, Loss, check_same, description, plain
 from manifoldnet.training.progress import progress_bar
+from manifoldnet.training.riemannian_sgd import RiemannianSGD
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def riemannian_sgd(model: nn.Module, lr: float, momentum: float = 0.9) -> torch.optim.Optimizer:
-    """geoopt's RiemannianSGD with Nesterov momentum over all parameters, on manifolds or not."""
-    return geoopt.optim.RiemannianSGD(model.parameters(), lr=lr, momentum=momentum, nesterov=True)
+def riemannian_sgd(model: nn.Module, lr: float, momentum: float = 0.9) -> RiemannianSGD:
+    """:class:`RiemannianSGD` with Nesterov momentum over all parameters, on manifolds or not."""
+    return RiemannianSGD(model.parameters(), lr=lr, momentum=momentum, nesterov=True)
 
 
 def fit(
@@ -103,9 +103,9 @@ def fit(
     epoch = epoch or (steps if length is None else max(1, length // (accumulate * place[1])))
     about = {
         **options,
+        "data": batches.kind,
         "epoch": epoch,
         "processes": place[1],
-        "data": batches.kind,
         "evaluation": evaluation is not None,
         "schedule": type(schedule).__name__,
         "callbacks": [type(callback).__name__ for callback in callbacks],

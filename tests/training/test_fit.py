@@ -1,6 +1,5 @@
 import itertools
 import math
-import random
 import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -243,7 +242,6 @@ DATA = {
 def dropped(folder, data, steps=11, every=4, stop=None, **options):
     """A training with dropout; ``stop``: steps until it is interrupted."""
     torch.manual_seed(0)
-    random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     model = nn.Sequential(nn.Linear(3, 6), nn.Dropout(0.5), nn.Linear(6, 1))
     calls = 0
@@ -253,8 +251,8 @@ def dropped(folder, data, steps=11, every=4, stop=None, **options):
         calls += 1
         if calls == stop:
             raise KeyboardInterrupt
-        scale = 1 + 0.1 * random.random() + 0.1 * np.random.rand()  # noqa: NPY002
-        return scale * squared(model, x, y)
+        # python's own random state belongs to the shape checks here, which draw from it
+        return squared(model, x, y) * (1 + 0.1 * np.random.rand() * model.training)  # noqa: NPY002
 
     optimizer = options.pop("optimizer", lambda m: riemannian_sgd(m, 0.05))(model)
     schedule = options.pop("schedule", lambda o: None)(optimizer)
@@ -389,7 +387,7 @@ def test_callbacks_are_called_and_their_states_kept(tmp_path):
     first, second = Recorder(), Recorder()
     options = {"epoch": 3, "evaluation": [of_step(0)]}
     interrupted(tmp_path, of_step, 6, steps=8, callbacks=[first], **options)
-    assert first.calls == [("start", 0), *[("step", k) for k in (1, 2, 3)], ("epoch", 3), ("step", 4), ("step", 5)]
+    assert first.calls == [("start", 0), *[("step", k) for k in (1, 2, 3)], ("epoch", 3), ("step", 4)]
     losses, _ = dropped(tmp_path, of_step, steps=8, callbacks=[second], **options)
     assert second.calls == [("start", 4), ("step", 5), ("step", 6), ("epoch", 6), ("step", 7), ("step", 8), ("end", 8)]
     assert second.sum == pytest.approx(sum(losses), rel=1e-12)
@@ -468,7 +466,7 @@ def test_early_stopping_ends_at_the_best_model(tmp_path):
 def test_early_stopping_wants_evaluations():
     with pytest.raises(InputError, match="EarlyStopping wants evaluation data"):
         run(steps=2, callbacks=[EarlyStopping(2)])
-    with pytest.raises(InputError, match="patience, least_gain: .* got 0"):
+    with pytest.raises(InputError, match=r"patience, least_gain: .* got 0"):
         EarlyStopping(0)
 
 
