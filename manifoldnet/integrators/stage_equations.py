@@ -255,7 +255,7 @@ def _unit_rows(image: Tensor, n: int) -> Tensor:
 
 
 def own_saved_tensors() -> contextlib.AbstractContextManager[Any]:
-    """Keep what a graph inside saves out of the hands of others: torch.utils.checkpoint counts it, offloading moves it."""
+    """Keep what a graph inside saves from hooks of others: torch.utils.checkpoint counts it, offloading moves it."""
     if torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
         return contextlib.nullcontext()
     return torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)

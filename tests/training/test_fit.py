@@ -1,5 +1,7 @@
 import itertools
+import json
 import math
+import subprocess
 import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -630,3 +632,53 @@ def test_a_list_without_batches_is_an_error():
     model = model_at_zero()
     with pytest.raises(InputError, match="data: wanted 3 batches, got 0"):
         fit(model, [], squared, riemannian_sgd(model, 0.01), steps=3)
+
+
+PROGRAM = """
+import json, os, sys
+import torch
+from manifoldnet.training.checkpoint import Checkpoints
+from manifoldnet.training.fit import fit
+
+def of_step(step):
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+    return x, x.sum(1, keepdim=True)
+
+def loss(model, x, y):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os._exit(1)
+    return (torch.nn.functional.dropout(model(x), float(sys.argv[4])) - y).square().mean()
+
+calls = 0
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = torch.nn.Linear(3, 1)
+torch.manual_seed(int(os.environ.get("RANK", 0)))
+losses = fit(model, of_step, loss, torch.optim.Adam(model.parameters(), 0.1), steps=9, evaluation=[of_step(77)],
+             accumulate=int(sys.argv[3]), epoch=3, checkpoints=Checkpoints(sys.argv[1], 2))
+if os.environ.get("RANK", "0") == "0":
+    print(json.dumps([losses, model.weight.tolist()]))
+if torch.distributed.is_initialized():
+    torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batches_and_are_resumed(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    def run(folder, processes, stop=0, accumulate=1, dropout=0.0):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        arguments = [program, tmp_path / folder, stop, accumulate, dropout]
+        done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=not stop)
+        return None if stop else json.loads(done.stdout.splitlines()[-1])
+
+    two, one = run("two", 2), run("one", 1, accumulate=2)
+    assert two[0] == pytest.approx(one[0], rel=1e-5)
+    assert two[1][0] == pytest.approx(one[1][0], rel=1e-5)
+    run("killed", 2, stop=7, dropout=0.3)
+    assert len(Checkpoints(tmp_path / "killed").paths()) == 2
+    assert run("killed", 2, dropout=0.3) == run("whole", 2, dropout=0.3)
