@@ -15,7 +15,7 @@ class StepSizes(nn.Module):
         kind: "free"; "positive", of the sign of t1; or "simplex", positive with sum t1 (t1 softmax).
 
     Raises:
-        ValueError: for an unknown kind or a number of steps that is not fixed.
+        ValueError: for an unknown kind, a number of steps that is not fixed or below 1, or t1 = 0.
     """
 
     def __init__(self, steps: int | str, t1: float, kind: str) -> None:
@@ -24,6 +24,8 @@ class StepSizes(nn.Module):
             raise ValueError(f"step_sizes: wanted 'equal', 'free', 'positive' or 'simplex', got {kind!r}")
         if isinstance(steps, str):
             raise ValueError(f"step_sizes: {kind!r} wants a number of steps, got steps={steps!r}")
+        if steps < 1 or t1 == 0:
+            raise ValueError(f"steps, t1: wanted at least 1 and not 0 for steps that are learned, got {steps} and {t1}")
         self.kind = kind
         self.t1 = t1
         start = {"free": t1 / steps, "positive": math.log(abs(t1) / steps), "simplex": 0.0}[kind]

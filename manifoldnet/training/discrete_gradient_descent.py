@@ -12,7 +12,7 @@ from torch.optim.optimizer import ParamsT
 
 from manifoldnet.errors import InputError
 from manifoldnet.training.dissipation import dissipation_root
-from manifoldnet.training.kick_drift import check_positive, space_of
+from manifoldnet.training.kick_drift import check_positive, curved_space
 from manifoldnet.training.loss_in_chart import LossInChart
 from manifoldnet.training.newton_krylov import Linearised, LinearMap, newton_krylov
 
@@ -57,7 +57,7 @@ class DiscreteGradientDescent(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr})
         for group in self.param_groups:
             for parameter in group["params"]:
-                space_of(parameter)
+                curved_space(parameter)
         nodes, weights = np.polynomial.legendre.leggauss(NODES[discrete_gradient])
         self.nodes: list[float] = (0.5 * nodes + 0.5).tolist()
         self.weights: list[float] = (0.5 * weights).tolist()

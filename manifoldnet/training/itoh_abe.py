@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from manifoldnet.training.dissipation import dissipation_root
-from manifoldnet.training.kick_drift import check_positive, space_of
+from manifoldnet.training.kick_drift import check_positive, curved_space
 from manifoldnet.training.loss_in_chart import LossInChart
 
 
@@ -17,10 +17,10 @@ class ItohAbeDescent(torch.optim.Optimizer):
     """x+ = x - tau g(x, x+) with difference quotients g, so that E(x+) - E(x) = -|x+ - x|^2 / tau for every tau > 0.
 
     One coordinate moves after the other, each by the solution a of the scalar equation
-    E(x + a e_i) - E(x) = -a^2 / tau (Itoh and Abe 1988; Ringholm, Lazić and Schönlieb 2018; Riis, Ehrhardt, Quispel and
-    Schönlieb 2022, who show convergence for losses that are only Lipschitz continuous). Only values of the loss are
-    used, and it never increases; where the equation of a coordinate has no solution but 0 it stays. A step, one sweep over
-    the coordinates, takes 10 to 30 evaluations of the loss for each of them: it is no fast method.
+    E(x + a e_i) - E(x) = -a^2 / tau, or not at all where 0 is the only one (Itoh and Abe 1988; Ringholm, Lazić and
+    Schönlieb 2018; Riis, Ehrhardt, Quispel and Schönlieb 2022, who show convergence for losses that are only Lipschitz
+    continuous). Only values of the loss are used, and it never increases. A step, one sweep over the coordinates, takes
+    10 to 30 evaluations of the loss for each of them: it is no fast method.
 
     On a manifold the coordinates are those of an orthonormal basis of the tangent space at x, from which the retraction
     of the space leads back (Celledoni, Eidnes, Owren and Ringholm 2018, section 3); |x+ - x| is then the length of the
@@ -40,7 +40,7 @@ class ItohAbeDescent(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr})
         for group in self.param_groups:
             for parameter in group["params"]:
-                space_of(parameter)
+                curved_space(parameter)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]

@@ -6,14 +6,14 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import geoopt
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from manifoldnet.errors import InputError
 from manifoldnet.fields.tangent_bundle import geodesic
-from manifoldnet.manifolds import Euclidean, Space
+from manifoldnet.manifolds import Space
+from manifoldnet.training.moves import is_flat, space_of
 
 Moving = tuple[Space | None, Tensor, Tensor]
 """The space, None for a plain parameter, the point and its momentum."""
@@ -30,7 +30,7 @@ class KickDrift(torch.optim.Optimizer):
         super().__init__(params, defaults)
         for group in self.param_groups:
             for parameter in group["params"]:
-                space_of(parameter)
+                curved_space(parameter)
 
     @abstractmethod
     def kick(self, group: dict[str, Any]) -> tuple[float, float]:
@@ -53,7 +53,7 @@ class KickDrift(torch.optim.Optimizer):
             decay, push = self.kick(group)
             moving: list[Moving] = []
             for x in parameters:
-                space, old = space_of(x), self.state[x].get("momentum")
+                space, old = curved_space(x), self.state[x].get("momentum")
                 momentum = kicked(space, x, torch.zeros_like(x) if old is None else old, x.grad, decay, push)
                 moving.append((space, x, momentum))
             time = self.time(group, moving)
@@ -79,14 +79,14 @@ def drifted(space: Space | None, x: Tensor, p: Tensor, time: float | Tensor) -> 
     return y, space.proju(y, moved)
 
 
-def space_of(parameter: Tensor) -> Space | None:
+def curved_space(parameter: Tensor) -> Space | None:
     """The space of a ManifoldParameter; None for a plain parameter, and where the space is Euclidean.
 
     Raises:
         InputError: for a manifold that is none of this package's spaces.
     """
-    manifold = getattr(parameter, "manifold", None)
-    if manifold is None or isinstance(manifold, Euclidean | geoopt.Euclidean):
+    manifold = space_of(parameter)
+    if is_flat(manifold):
         return None
     if not isinstance(manifold, Space):
         raise InputError(f"params: wanted parameters on spaces of manifoldnet or plain ones, got one on {manifold}")

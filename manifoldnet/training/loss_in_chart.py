@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manifoldnet.errors import InputError
 from manifoldnet.manifolds import Space
-from manifoldnet.training.kick_drift import space_of
+from manifoldnet.training.kick_drift import curved_space
 
 
 class _Part(NamedTuple):
@@ -61,7 +61,7 @@ class LossInChart:
         return loss.detach()
 
     def _part(self, parameter: Tensor, lr: float) -> _Part:
-        space, start = space_of(parameter), parameter.detach().clone()
+        space, start = curved_space(parameter), parameter.detach().clone()
         first = parameter.dim() - (space.ndim if space is not None else 0)
         batch = self.loss.shape
         if parameter.shape[:first][: len(batch)] != batch:

@@ -15,6 +15,8 @@ from manifoldnet.integrators import binomial_checkpoint, method_named
 from manifoldnet.integrators.captured import captured_leaves
 from manifoldnet.nn import Flow
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 TIMES = torch.tensor([0.0, 0.4, 1.0], dtype=F64)
 IN_TIME = {"time": "piecewise-linear", "knots": 5}

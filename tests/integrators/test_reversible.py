@@ -19,6 +19,8 @@ from manifoldnet.integrators import METHODS, SplitField
 from manifoldnet.integrators.reversible import ReconstructionError, check_reversible
 from manifoldnet.nn import Flow
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 IN_TIME = {"time": "piecewise-linear", "knots": 5}
 

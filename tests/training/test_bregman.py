@@ -12,6 +12,8 @@ from manifoldnet.errors import InputError
 from manifoldnet.manifolds import SPACES, SPD, Hyperbolic
 from manifoldnet.training.bregman import BregmanDescent
 
+pytestmark = pytest.mark.slow
+
 
 def quartic(q):
     return 0.25 * q.pow(4).sum() + 0.5 * q.square().sum()

@@ -23,6 +23,8 @@ from manifoldnet.manifolds import SO3, SPACES, SPD, Sphere, Stiefel
 from manifoldnet.training.discrete_gradient_descent import DiscreteGradientDescent
 from manifoldnet.training.newton_krylov import gmres
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("gonzalez", "mean-value")
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 both_kinds_one_quickly = pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from manifoldnet.fields import ResNetField, ResNetFieldConv2d
 from manifoldnet.nn import Flow
 from manifoldnet.training.gauss_newton import GaussNewton, conjugate_gradients
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 

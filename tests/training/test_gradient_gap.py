@@ -7,6 +7,8 @@ from manifoldnet.fields import HamiltonianField, ManifoldGradientFlow, ResNetFie
 from manifoldnet.nn import Flow
 from manifoldnet.training.gradient_gap import gradient_gap
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 

@@ -15,6 +15,8 @@ from manifoldnet.nn import Flow
 from manifoldnet.training.layers import FlowLayers, ModuleLayer, layers_of
 from manifoldnet.training.msa import Sweep, affine_argmin, augmented_hamiltonian, gradient_step, msa
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 

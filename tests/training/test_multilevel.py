@@ -14,6 +14,8 @@ from manifoldnet.training.checkpoint import Checkpoints
 from manifoldnet.training.fit import fit
 from manifoldnet.training.multilevel import fit_multilevel, prolong
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 
@@ -97,6 +99,13 @@ def test_learned_steps_are_cut_into_equal_ones(kind, t1):
     want = flow.step_sizes().repeat_interleave(3) / 3
     assert torch.allclose(fine.step_sizes(), want, rtol=1e-13, atol=0)
     assert fine.step_sizes.raw.requires_grad
+
+
+@pytest.mark.parametrize("kind", ["free", "positive", "simplex"])
+@pytest.mark.parametrize(("steps", "t1"), [(0, 1.0), (4, 0.0)])
+def test_no_steps_and_no_time_cannot_be_learned(kind, steps, t1):
+    with pytest.raises(ValueError, match=f"steps, t1: .* got {steps} and {t1}"):
+        Flow(ResNetField(2), steps=steps, t1=t1, step_sizes=kind)
 
 
 def test_a_network_keeps_the_rest_and_a_field_of_two_flows_is_refined_once():

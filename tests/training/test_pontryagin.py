@@ -12,6 +12,8 @@ from manifoldnet.nn import Flow
 from manifoldnet.training.pontryagin import certify_extremal, hamiltonian, residuals, sweeps
 from manifoldnet.training.shooting import ShootingError, solve_pontryagin
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 METHODS = ["euler", "midpoint", "heun2", "ssprk33", "rk4", "dopri5"]
 

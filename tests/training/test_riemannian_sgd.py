@@ -10,6 +10,8 @@ from manifoldnet.errors import InputError
 from manifoldnet.manifolds import SO3, SPD, Circle, Sphere
 from manifoldnet.training.riemannian_sgd import RiemannianSGD
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = [
     options
     for options in combinations(
