@@ -117,13 +117,23 @@ class Course:
         return torch.stack(points), inner
 
     def captured(self, t: Tensor, y0: Tensor) -> Captured:
-        """What the field holds; one that is lazy is evaluated before."""
+        """What the field holds; one that is lazy is evaluated before.
+
+        Raises:
+            InputError: if a leaf has hooks, which every step would call on what it has of the gradient.
+        """
         try:
-            return captured_leaves(self.field)
+            found = captured_leaves(self.field)
         except ValueError:
             with torch.no_grad():
                 self.field(t.flatten()[0], y0)
-            return captured_leaves(self.field)
+            found = captured_leaves(self.field)
+        if any(leaf._backward_hooks for leaf in found.leaves):
+            raise InputError(
+                "field: one of its tensors has hooks on its gradient, which would see the steps' parts of it; wanted "
+                "gradient='autograd', or register_post_accumulate_grad_hook"
+            )
+        return found
 
     def check_captured(self, captured: Captured) -> None:
         """Raise a RuntimeError if the field does not hold the same leaves any more."""

@@ -67,9 +67,13 @@ CASES = [
     ("SO3", "rkmk4-two-brackets", 4), ("SE3", "cf4", 4), ("sphere", "rkmk4", 4), ("circle", "rkmk4", 4),
     ("SPD", "rkmk4", 3), ("SPD affine", "rkmk4", 6),
 ]  # fmt: skip
+QUICK = [("R3", "euler", 20), ("R3", "midpoint", 5), ("R3", "rk4", 4), ("SO3", "rkmk4", 4), ("SO3", "cf4", 4)]
 
 
-@pytest.mark.parametrize(("name", "method", "steps"), CASES)
+@pytest.mark.parametrize(
+    ("name", "method", "steps"),
+    [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES],
+)
 def test_it_differs_from_the_steps_gradient_by_the_methods_order(name, method, steps):
     space, dim, size, shape = SPACES[name]
     field = Turning(space, dim, size, 0.3 if name.startswith("SPD") else 1.0)
