@@ -62,6 +62,7 @@ def test_non_negative_maps_are_bounded_by_their_source():
     assert (points <= x + t[:, None, None] * field.b2.relu() + 1e-14).all()
 
 
+@pytest.mark.slow
 def test_the_projected_euler_scheme_is_of_order_one():
     field, x = (
         ProjectedField(4, kind="general", generator=torch.Generator().manual_seed(2)).double(),

@@ -187,6 +187,7 @@ def top_errors():
         yield n, (found - torch.tensor(wanted)).norm().item()
 
 
+@pytest.mark.slow
 def test_lie_verlet_has_order_two():
     (n, first), *_, (m, last) = top_errors()
     assert math.log(first / last) / math.log(m / n) == pytest.approx(2.0, abs=0.15)
