@@ -33,7 +33,7 @@ LAYERS, TIME = 4, 2.0
 DISCRETE_WIDTH, DISCRETE_EPOCHS, DISCRETE_BATCH = 256, 40, 64
 RATES = (3e-3, 1e-2, 3e-2, 1e-1)
 RHOS = (0.3, 1.0, 3.0)
-CHOSEN = {"dense": (3e-2, 1.0), "convolutional": (1e-2, 1.0)}  # the best of --search
+CHOSEN = {"dense": (3e-2, 1.0), "convolutional": (1e-1, 1.0)}  # the best of --search
 
 
 class Data(NamedTuple):

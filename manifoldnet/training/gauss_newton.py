@@ -133,7 +133,7 @@ def conjugate_gradients(
     direction, square = residual, residual @ residual
     least = tolerance**2 * square
     for _ in range(iterations):
-        if square <= least:
+        if not square > least:  # nor where it is not a number
             break
         moved = product(direction)
         length = square / (direction @ moved)

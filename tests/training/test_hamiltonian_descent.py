@@ -13,8 +13,6 @@ from manifoldnet.training.conformal import ConformalDescent
 from manifoldnet.training.hamiltonian_descent import HamiltonianDescent, relativistic_time
 from manifoldnet.training.kick_drift import drifted, kicked
 
-pytestmark = pytest.mark.slow
-
 both_schemes = pytest.mark.parametrize("leapfrog", [False, True], ids=["euler", "leapfrog"])
 
 

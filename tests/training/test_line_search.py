@@ -13,8 +13,6 @@ from manifoldnet.manifolds import SO3, SPD, Grassmann, Product, Sphere, Stiefel
 from manifoldnet.training.line_search import RiemannianLineSearch
 from manifoldnet.training.step_lengths import armijo, strong_wolfe
 
-pytestmark = pytest.mark.slow
-
 METHODS = [
     {"line_search_method": "armijo"},
     {"line_search_method": "wolfe"},

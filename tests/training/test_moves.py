@@ -6,8 +6,6 @@ from optimiser_cases import F64, distance, rng
 from manifoldnet.manifolds import SO, SO3, SPACES, SPD, Euclidean, Power, Product, Sphere, Stiefel
 from manifoldnet.training.moves import move, move_along, space_key, space_of
 
-pytestmark = pytest.mark.slow
-
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 both_retractions = pytest.mark.parametrize("retraction", ["retr", "expmap"])
 

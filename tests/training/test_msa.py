@@ -15,8 +15,6 @@ from manifoldnet.nn import Flow
 from manifoldnet.training.layers import FlowLayers, ModuleLayer, layers_of
 from manifoldnet.training.msa import Sweep, affine_argmin, augmented_hamiltonian, gradient_step, msa
 
-pytestmark = pytest.mark.slow
-
 F64 = torch.float64
 
 
@@ -69,13 +67,13 @@ def test_one_gradient_step_on_the_hamiltonian_is_sgd(name, rho):
     net, batch = problem(name)
     twin = copy.deepcopy(net)
     optimiser, wanted = torch.optim.SGD(twin.parameters(), lr=0.1), []
-    for _ in range(3):
+    for _ in range(2):
         optimiser.zero_grad()
         value = functional.mse_loss(twin(batch[0]), batch[1])
         value.backward()
         optimiser.step()
         wanted.append(value.item())
-    found = msa(net, functional.mse_loss, batch, rho=rho, iterations=3, argmin=gradient_step(0.1))
+    found = msa(net, functional.mse_loss, batch, rho=rho, iterations=2, argmin=gradient_step(0.1))
     assert found == pytest.approx(wanted, rel=1e-14)
     for own, other in zip(net.parameters(), twin.parameters(), strict=True):
         assert (own - other).abs().max() < 1e-14
@@ -202,10 +200,8 @@ def falls(losses):
 
 
 def test_sine_regression_is_monotone_with_the_right_rho():
-    assert not falls(sine(1.0, 0, 8))
-    losses = sine(20.0, 0, 8)
-    assert falls(losses)
-    assert losses[-1] < 0.5 * losses[0]
+    assert not falls(sine(1.0, 0, 5))
+    assert falls(sine(20.0, 0, 5))
 
 
 @pytest.mark.slow
@@ -220,15 +216,15 @@ def test_a_larger_rho_is_monotone_and_slower(seed):
 @pytest.mark.parametrize("name", ["euler", "images", "sequential", "one layer", "piecewise linear"])
 def test_every_kind_of_layer_falls_monotonically(name):
     net, batch = problem(name)
-    losses = msa(net, functional.mse_loss, batch, rho=10.0, iterations=5)
+    losses = msa(net, functional.mse_loss, batch, rho=10.0, iterations=3)
     assert falls(losses)
-    assert losses[-1] < 0.98 * losses[0]
+    assert losses[-1] < 0.99 * losses[0]
 
 
 def test_single_precision():
     net, (x, y) = problem("sequential")
-    double = msa(copy.deepcopy(net), functional.mse_loss, (x, y), rho=10.0, iterations=5)
-    single = msa(net.float(), functional.mse_loss, (x.float(), y.float()), rho=10.0, iterations=5)
+    double = msa(copy.deepcopy(net), functional.mse_loss, (x, y), rho=10.0, iterations=2)
+    single = msa(net.float(), functional.mse_loss, (x.float(), y.float()), rho=10.0, iterations=2)
     assert single == pytest.approx(double, rel=1e-3)
     assert all(p.dtype is torch.float32 for p in net.parameters())
 
@@ -238,7 +234,7 @@ def test_where_the_field_is_at_rest():
     net, batch = problem("euler")
     for p in net.parameters():
         p.data.zero_()
-    losses = msa(net, functional.mse_loss, batch, rho=10.0, iterations=5)
+    losses = msa(net, functional.mse_loss, batch, rho=10.0, iterations=2)
     assert all(math.isfinite(v) for v in losses)
     assert losses[-1] < losses[0]
 

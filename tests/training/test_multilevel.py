@@ -14,8 +14,6 @@ from manifoldnet.training.checkpoint import Checkpoints
 from manifoldnet.training.fit import fit
 from manifoldnet.training.multilevel import fit_multilevel, prolong
 
-pytestmark = pytest.mark.slow
-
 F64 = torch.float64
 
 

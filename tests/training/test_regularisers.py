@@ -15,8 +15,6 @@ from manifoldnet.nn import Flow
 from manifoldnet.training.multilevel import prolong
 from manifoldnet.training.regularisers import parameters_in_time, time_smoothness
 
-pytestmark = pytest.mark.slow
-
 F64 = torch.float64
 KINDS = ["piecewise-constant", "piecewise-linear"]
 ORDERS = ["l2", "h1", "tv"]

@@ -10,8 +10,6 @@ from manifoldnet.manifolds import SO3, SPD, Circle, Euclidean, Power, Product, S
 from manifoldnet.training.moves import squared_lengths
 from manifoldnet.training.riemannian_adam import RiemannianAdam
 
-pytestmark = pytest.mark.slow
-
 OPTIONS = combinations(
     weight_decay=(0.0, 0.1),
     decoupled=(False, True),

@@ -10,8 +10,6 @@ from manifoldnet.errors import InputError
 from manifoldnet.manifolds import SO3, SPD, Circle, Sphere
 from manifoldnet.training.riemannian_sgd import RiemannianSGD
 
-pytestmark = pytest.mark.slow
-
 OPTIONS = [
     options
     for options in combinations(
@@ -120,12 +118,26 @@ class Counted(SO3):
 def test_equal_spaces_step_in_one_call():
     parameters = [geoopt.ManifoldParameter(torch.eye(3), manifold=Counted()) for _ in range(50)]
     optimizer = RiemannianSGD(parameters, **MOMENTUM)
+    Counted.calls = 0
     for calls in (1, 2, 3):
         gradients(parameters, calls)
         optimizer.step()
         assert Counted.calls == calls
     buffers = [optimizer.state[p]["momentum_buffer"] for p in parameters]
     assert len({b.untyped_storage().data_ptr() for b in buffers}) == 1
+
+
+def test_late_parameters_join_the_others_after_their_first_step():
+    parameters = [geoopt.ManifoldParameter(torch.eye(3), manifold=Counted()) for _ in range(5)]
+    optimizer = RiemannianSGD(parameters, **MOMENTUM)
+    Counted.calls, calls = 0, []
+    for step in range(4):
+        gradients(parameters, step)
+        if step == 0:
+            parameters[0].grad = None
+        optimizer.step()
+        calls.append(Counted.calls)
+    assert calls == [1, 3, 4, 5]
 
 
 def test_other_settings_of_a_space_step_apart():
