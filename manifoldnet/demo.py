@@ -24,6 +24,7 @@ from manifoldnet.insar import baselines, simulate
 from manifoldnet.insar import plot as insar_plot
 from manifoldnet.insar.metrics import wrapped_rmse
 from manifoldnet.insar.model import denoise as denoise_insar
+from manifoldnet.insar.speckle import observe
 
 Row = dict[str, str | float]
 SEED = 11
@@ -46,9 +47,9 @@ def run(out: Path, console: Console) -> list[Row]:
 
 
 def _insar(out: Path) -> list[Row]:
-    scene = simulate.scene(256, np.random.default_rng(SEED))
-    phase, coherence = torch.from_numpy(scene.phase), torch.from_numpy(scene.coherence)
-    observed, estimate = simulate.observe(phase, coherence, 4.0, torch.Generator().manual_seed(SEED))
+    generator = torch.Generator().manual_seed(SEED)
+    phase, coherence, _ = (image[0] for image in simulate.scenes(1, 256, generator=generator))
+    observed, estimate = observe(phase, coherence, 4.0, generator)
     result = denoise_insar(observed, estimate, looks=4)
     np.save(out / "insar_noisy.npy", observed.numpy())
     np.save(out / "insar_denoised.npy", result.numpy())

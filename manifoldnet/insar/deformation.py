@@ -1,84 +1,114 @@
 """Displacement of the ground above sources in an elastic half space with Poisson's ratio 1/4.
 
-Positions are in kilometres, east ``x`` and north ``y``; displacements have three components (east, north,
-up) in front and the unit of the slip, or an arbitrary one where only the shape matters.
+Positions are in kilometres, east ``x`` and north ``y`` of the source, images (\\*batch, h, w). Parameters are
+numbers or tensors (\\*batch). Displacements (\\*batch, 3, h, w) are float64 and have the components east, north
+and up, in the unit of the slip, or in an arbitrary one where only the shape matters.
 """
 
 import math
 
-import numpy as np
-from jaxtyping import Float64
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 _LAME_RATIO = 0.5  # mu / (lambda + mu) = 1 - 2 nu
+_STEEPEST = math.pi / 2 - 1e-5  # balances the error of the angle with the rounding errors over cos(dip)^2
+
+Image = Float[Tensor, "*batch h w"]
+Parameter = Float[Tensor, "*batch"] | float | int
+Displacement = Float64[Tensor, "*batch 3 h w"]
 
 
-def mogi(
-    x: Float64[np.ndarray, "h w"], y: Float64[np.ndarray, "h w"], depth: float | int
-) -> Float64[np.ndarray, "3 h w"]:
+def mogi(x: Image, y: Image, depth: Parameter) -> Displacement:
     """Displacement over a point of pressure at the origin, 1 right above it.
 
     Mogi (1958): it points away from the source and falls off with the square of the distance.
     """
-    return depth**2 * np.stack((x, y, np.full_like(x, depth))) / (x * x + y * y + depth * depth) ** 1.5
+    x, y = x.double(), y.double()
+    d = _per_image(depth, x)
+    return torch.stack((x, y, d.expand_as(x)), -3) * (d * d / (x * x + y * y + d * d) ** 1.5).unsqueeze(-3)
+
+
+def circular_crack(x: Image, y: Image, depth: Parameter, radius: Parameter) -> Displacement:
+    """Displacement over a horizontal circular crack that opens under pressure, 1 right above its centre.
+
+    The deep crack of Sun (1969), "Theoretical size of hydraulically induced horizontal fractures and
+    corresponding surface uplift in an idealized medium": it opens as in an unbounded body, in proportion to
+    sqrt(1 - r^2 / radius^2), under the half space's own Green's functions. Fialko, Khazan & Simons (2001) have the
+    crack that feels the surface; the two part where the radius nears the depth.
+    """
+    x, y = x.double(), y.double()
+    d, a = _per_image(depth, x), _per_image(radius, x)
+    # a tensile point source integrated over the crack is one at the complex depth c (Hankel transform)
+    c = torch.complex(d, a)
+    distance = (x * x + y * y + c * c).sqrt()
+    up = (distance.imag - a * d * distance.reciprocal().real) / a
+    ahead = (distance + c).reciprocal()
+    outwards = -d * ((ahead / distance).real + ahead.imag / a)
+    return torch.stack((outwards * x, outwards * y, up), -3) * ((a * a + d * d) / (a * a)).unsqueeze(-3)
 
 
 def rectangular_dislocation(
-    x: Float64[np.ndarray, "h w"],
-    y: Float64[np.ndarray, "h w"],
+    x: Image,
+    y: Image,
     *,
-    depth: float | int,
-    length: float | int,
-    width: float | int,
-    strike: float | int,
-    dip: float | int,
-    rake: float | int,
-) -> Float64[np.ndarray, "3 h w"]:
+    depth: Parameter,
+    length: Parameter,
+    width: Parameter,
+    strike: Parameter,
+    dip: Parameter,
+    rake: Parameter,
+) -> Displacement:
     """Displacement for a unit of slip on a rectangular fault whose lower edge begins at the origin.
 
     Okada (1985), "Surface deformation due to shear and tensile faults in a half-space", equations 25 to 29.
-    ``depth`` (of the lower edge), ``length`` (along strike) and ``width`` (up dip) in kilometres. Angles in
-    radians: ``strike`` clockwise from north, ``dip`` strictly between 0 and pi/2 (the formulas divide by its
-    cosine; a vertical fault is 1e-4 short of pi/2), ``rake`` of the hanging wall, 0 for left-lateral slip.
+    ``depth`` (of the lower edge), ``length`` (along strike) and ``width`` (up dip) in kilometres; the upper edge
+    is below the ground. Angles in radians: ``strike`` clockwise from north, ``dip`` above 0 and at most pi/2
+    (the formulas divide by its cosine: the last 1e-5 to the vertical count as that), ``rake`` of the hanging
+    wall, 0 for left-lateral slip.
     """
-    along = x * math.sin(strike) + y * math.cos(strike)
-    across = -x * math.cos(strike) + y * math.sin(strike)
-    p = across * math.cos(dip) + depth * math.sin(dip)
-    q = across * math.sin(dip) - depth * math.cos(dip)
-    slip = (math.cos(rake), math.sin(rake))
-    u, v, w = (
-        _primitive(along, p, q, dip, slip)
-        - _primitive(along, p - width, q, dip, slip)
-        - _primitive(along - length, p, q, dip, slip)
-        + _primitive(along - length, p - width, q, dip, slip)
-    )
-    return np.stack((u * math.sin(strike) - v * math.cos(strike), u * math.cos(strike) + v * math.sin(strike), w))
+    x, y = x.double(), y.double()
+    strike, dip, rake = (_per_image(angle, x) for angle in (strike, dip, rake))
+    depth, length, width = (_per_image(extent, x) for extent in (depth, length, width))
+    dip = dip.clamp(max=_STEEPEST)
+    along = x * strike.sin() + y * strike.cos()
+    across = -x * strike.cos() + y * strike.sin()
+    p = across * dip.cos() + depth * dip.sin()
+    q = across * dip.sin() - depth * dip.cos()
+    total = [torch.zeros_like(x)] * 3
+    for xi, xi_sign in ((along, 1), (along - length, -1)):
+        for eta, eta_sign in ((p, 1), (p - width, -1)):
+            corner = _primitive(xi, eta, q, dip, rake)
+            total = [sum_ + xi_sign * eta_sign * part for sum_, part in zip(total, corner, strict=True)]
+    u, v, up = total
+    return torch.stack((u * strike.sin() - v * strike.cos(), u * strike.cos() + v * strike.sin(), up), -3)
 
 
-def _primitive(xi: np.ndarray, eta: np.ndarray, q: np.ndarray, dip: float, slip: tuple[float, float]) -> np.ndarray:
+def _per_image(parameter: Tensor | float | int, image: Tensor) -> Tensor:
+    return torch.as_tensor(parameter, dtype=image.dtype, device=image.device)[..., None, None]
+
+
+def _primitive(xi: Tensor, eta: Tensor, q: Tensor, dip: Tensor, rake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Okada's expressions at one corner of the fault: (along strike, across, up), in his notation."""
-    s, c, t = math.sin(dip), math.cos(dip), math.tan(dip)
-    R = np.sqrt(xi * xi + eta * eta + q * q)
-    X = np.sqrt(xi * xi + q * q)
+    s, c, t = dip.sin(), dip.cos(), dip.tan()
+    R = torch.sqrt(xi * xi + eta * eta + q * q)
+    X = torch.sqrt(xi * xi + q * q)
     y = eta * c + q * s
     d = eta * s - q * c
-    log = np.log(R + eta)
-    with np.errstate(divide="ignore", invalid="ignore"):  # both angles are 0 where their denominator is
-        angle = np.where(q == 0, 0.0, np.arctan(xi * eta / (q * R)))
-        I5 = np.arctan((eta * (X + q * c) + X * (R + X) * s) / (xi * (R + X) * c))
-    I5 = _LAME_RATIO * 2 / c * np.where(xi == 0, 0.0, I5)
-    I4 = _LAME_RATIO / c * (np.log(R + d) - s * log)
+    log = torch.log(R + eta)
+    # both angles are 0 where their denominator is
+    angle = torch.where(q == 0, 0.0, torch.atan(xi * eta / (q * R)))
+    I5 = torch.atan((eta * (X + q * c) + X * (R + X) * s) / (xi * (R + X) * c))
+    I5 = _LAME_RATIO * 2 / c * torch.where(xi == 0, 0.0, I5)
+    I4 = _LAME_RATIO / c * (torch.log(R + d) - s * log)
     I3 = _LAME_RATIO * (y / (c * (R + d)) - log) + t * I4
     I2 = -_LAME_RATIO * log - I3
     I1 = -_LAME_RATIO * xi / (c * (R + d)) - t * I5
     by_eta, by_xi = q / (R * (R + eta)), q / (R * (R + xi))
-    strike_slip = (
-        xi * by_eta + angle + I1 * s,
-        y * by_eta + q * c / (R + eta) + I2 * s,
-        d * by_eta + q * s / (R + eta) + I4 * s,
+    along_strike = -rake.cos() / (2 * math.pi)
+    up_dip = -rake.sin() / (2 * math.pi)
+    return (
+        along_strike * (xi * by_eta + angle + I1 * s) + up_dip * (q / R - I3 * s * c),
+        along_strike * (y * by_eta + q * c / (R + eta) + I2 * s) + up_dip * (y * by_xi + c * angle - I1 * s * c),
+        along_strike * (d * by_eta + q * s / (R + eta) + I4 * s) + up_dip * (d * by_xi + s * angle - I5 * s * c),
     )
-    dip_slip = (
-        q / R - I3 * s * c,
-        y * by_xi + c * angle - I1 * s * c,
-        d * by_xi + s * angle - I5 * s * c,
-    )
-    return -(slip[0] * np.stack(strike_slip) + slip[1] * np.stack(dip_slip)) / (2 * math.pi)

@@ -12,7 +12,7 @@ from torch import Tensor
 from manifoldnet.insar import baselines
 from manifoldnet.insar.metrics import delta_snr, residues, rmse_by_coherence, wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser, denoise
-from manifoldnet.insar.simulate import observe
+from manifoldnet.insar.speckle import observe
 from manifoldnet.insar.train import scenes
 
 Row = dict[str, str | float]

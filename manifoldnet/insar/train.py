@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from manifoldnet.errors import InputError
+from manifoldnet.insar import simulate
 from manifoldnet.insar.model import InsarDenoiser
-from manifoldnet.insar.simulate import observe, scene
+from manifoldnet.insar.speckle import observe
 from manifoldnet.training import fit, riemannian_sgd
 
 CONFIG = Path(__file__).parent / "weights" / "default.json"
@@ -64,9 +65,10 @@ def squared_error(model: torch.nn.Module, phasor: Tensor, coherence: Tensor, pha
 
 def scenes(count: int, size: int, seed: int, stream: int) -> tuple[Tensor, Tensor]:
     """``count`` phases and coherences (count, size, size); streams of one seed are independent."""
-    rng = np.random.default_rng([seed, stream])
-    drawn = [scene(size, rng) for _ in range(count)]
-    return tuple(torch.from_numpy(np.stack([getattr(s, name) for s in drawn])) for name in ("phase", "coherence"))  # type: ignore[return-value]
+    mixed = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0])
+    generator = torch.Generator().manual_seed(mixed)
+    drawn = [simulate.scenes(1, size, generator=generator) for _ in range(count)]  # little memory at any count
+    return torch.cat([s.phase for s in drawn]), torch.cat([s.coherence for s in drawn])
 
 
 def batches(config: dict[str, Any], generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

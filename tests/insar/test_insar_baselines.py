@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from manifoldnet.errors import InputError
 from manifoldnet.insar.baselines import boxcar, gaussian, goldstein
 from manifoldnet.insar.metrics import wrapped_rmse
-from manifoldnet.insar.simulate import cone, observe
+from manifoldnet.insar.shapes import cone
+from manifoldnet.insar.speckle import observe
 
 FILTERS = [lambda z: boxcar(z, 3), lambda z: gaussian(z, 1.3), lambda z: goldstein(z, 1.0, patch=16, step=4)]
 
@@ -53,7 +54,7 @@ def test_goldstein_without_strength_changes_nothing(z):
 
 
 def test_goldstein_prefers_the_dominant_fringe():
-    phase = torch.from_numpy(cone(96, 40))
+    phase = cone(96, 40)
     noisy, _ = observe(phase, torch.full_like(phase, 0.5), 2, torch.Generator().manual_seed(0))
     errors = [wrapped_rmse(goldstein(noisy, alpha).angle(), phase) for alpha in (0, 0.5, 1, 2)]
     assert errors == sorted(errors, reverse=True)

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from manifoldnet.errors import InputError
-from manifoldnet.insar import baselines, simulate
+from manifoldnet.insar import baselines
 from manifoldnet.insar.metrics import wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser, denoise
+from manifoldnet.insar.simulate import scenes
+from manifoldnet.insar.speckle import observe
 from manifoldnet.insar.train import shipped_config
 from manifoldnet.training import load_weights, save_weights
 
@@ -19,9 +21,8 @@ SMALL = {"channels": [4, 6, 4], "blocks": 1, "window": 5}
 
 def observed(size=96, looks=4.0, seed=0):
     """True phase, interferogram and estimated coherence of a random scene."""
-    scene = simulate.scene(size, np.random.default_rng([seed, 99]))
-    phase, coherence = torch.from_numpy(scene.phase), torch.from_numpy(scene.coherence)
-    return phase, *simulate.observe(phase, coherence, looks, torch.Generator().manual_seed(seed))
+    phase, coherence, _ = (image[0] for image in scenes(1, size, generator=torch.Generator().manual_seed(seed)))
+    return phase, *observe(phase, coherence, looks, torch.Generator().manual_seed(seed))
 
 
 def arc(a, b):
