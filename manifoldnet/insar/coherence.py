@@ -82,15 +82,15 @@ def _frequency(unit: Tensor, sigma: float | int) -> tuple[Tensor, Tensor]:
 
 def _without_fringes(unit: Tensor, kernel: Tensor, right: Tensor, down: Tensor) -> Tensor:
     """Weighted sum round every pixel of phasors turned back by the fringe frequency at that pixel."""
-    size, (h, w) = len(kernel), unit.shape[-2:]
-    padded = pad(unit, (size // 2,) * 4)
+    reach, (h, w) = len(kernel) // 2, unit.shape[-2:]
+    padded = pad(unit, (reach,) * 4)
+    weights = kernel.reshape(-1, *[1] * unit.ndim)
+    offsets = torch.arange(-reach, reach + 1, dtype=kernel.dtype, device=kernel.device).reshape(weights.shape)
+    turn_right, turn_down = (torch.polar(weights.expand(-1, *unit.shape), -offsets * f) for f in (right, down))
     total = torch.zeros_like(unit)
-    for i in range(size):
-        row = torch.zeros_like(unit)
-        for j in range(size):
-            offset = (j - size // 2) * right + (i - size // 2) * down
-            row = row + padded[..., i : i + h, j : j + w] * torch.polar(kernel[j].expand_as(offset), -offset)
-        total = total + kernel[i] * row
+    for i, down_by in enumerate(turn_down):
+        row = sum(padded[..., i : i + h, j : j + w] * by for j, by in enumerate(turn_right))
+        total = total + down_by * row
     return total
 
 
