@@ -26,7 +26,9 @@ def mogi(x: Image, y: Image, depth: Parameter) -> Displacement:
     """
     x, y = x.double(), y.double()
     d = _per_image(depth, x)
-    return torch.stack((x, y, d.expand_as(x)), -3) * (d * d / (x * x + y * y + d * d) ** 1.5).unsqueeze(-3)
+    distance2 = x * x + y * y + d * d
+    fall_off = d * d / (distance2 * distance2.sqrt())
+    return torch.stack((x * fall_off, y * fall_off, d * fall_off), -3)
 
 
 def circular_crack(x: Image, y: Image, depth: Parameter, radius: Parameter) -> Displacement:
@@ -90,25 +92,27 @@ def _per_image(parameter: Tensor | float | int, image: Tensor) -> Tensor:
 
 def _primitive(xi: Tensor, eta: Tensor, q: Tensor, dip: Tensor, rake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Okada's expressions at one corner of the fault: (along strike, across, up), in his notation."""
-    s, c, t = dip.sin(), dip.cos(), dip.tan()
-    R = torch.sqrt(xi * xi + eta * eta + q * q)
-    X = torch.sqrt(xi * xi + q * q)
-    y = eta * c + q * s
-    d = eta * s - q * c
+    s, c = dip.sin(), dip.cos()
+    xi2, q2 = xi * xi, q * q
+    X2 = xi2 + q2
+    X, R = X2.sqrt(), (X2 + eta * eta).sqrt()
+    y, d = eta * c + q * s, eta * s - q * c
+    over_R_eta, over_R_d, q_over_R = 1 / (R + eta), 1 / (R + d), q / R
     log = torch.log(R + eta)
     # both angles are 0 where their denominator is
     angle = torch.where(q == 0, 0.0, torch.atan(xi * eta / (q * R)))
-    I5 = torch.atan((eta * (X + q * c) + X * (R + X) * s) / (xi * (R + X) * c))
-    I5 = _LAME_RATIO * 2 / c * torch.where(xi == 0, 0.0, I5)
+    half = torch.atan((eta * (X + q * c) + X * (R + X) * s) / (xi * (R + X) * c))
+    I5 = 2 * _LAME_RATIO / c * torch.where(xi == 0, 0.0, half)
     I4 = _LAME_RATIO / c * (torch.log(R + d) - s * log)
-    I3 = _LAME_RATIO * (y / (c * (R + d)) - log) + t * I4
+    I3 = _LAME_RATIO * (y * over_R_d / c - log) + s / c * I4
     I2 = -_LAME_RATIO * log - I3
-    I1 = -_LAME_RATIO * xi / (c * (R + d)) - t * I5
-    by_eta, by_xi = q / (R * (R + eta)), q / (R * (R + xi))
+    I1 = -_LAME_RATIO / c * xi * over_R_d - s / c * I5
+    by_eta, by_xi = q_over_R * over_R_eta, q_over_R / (R + xi)
+    q_over_R_eta = q * over_R_eta
     along_strike = -rake.cos() / (2 * math.pi)
     up_dip = -rake.sin() / (2 * math.pi)
     return (
-        along_strike * (xi * by_eta + angle + I1 * s) + up_dip * (q / R - I3 * s * c),
-        along_strike * (y * by_eta + q * c / (R + eta) + I2 * s) + up_dip * (y * by_xi + c * angle - I1 * s * c),
-        along_strike * (d * by_eta + q * s / (R + eta) + I4 * s) + up_dip * (d * by_xi + s * angle - I5 * s * c),
+        along_strike * (xi * by_eta + angle + I1 * s) + up_dip * (q_over_R - s * c * I3),
+        along_strike * (y * by_eta + c * q_over_R_eta + I2 * s) + up_dip * (y * by_xi + c * angle - s * c * I1),
+        along_strike * (d * by_eta + s * q_over_R_eta + I4 * s) + up_dip * (d * by_xi + s * angle - s * c * I5),
     )

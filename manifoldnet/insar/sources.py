@@ -69,5 +69,5 @@ def _crack(x: Tensor, y: Tensor, extent: Tensor, look: Tensor, draw: Draws) -> T
 
 def _seen(displacement: Tensor, look: Tensor) -> Tensor:
     """The component towards the radar, 1 where it is largest."""
-    field = torch.einsum("...cij,...c->...ij", displacement, look.expand(*displacement.shape[:-3], 3))
+    field = (displacement * look[..., None, None]).sum(-3)
     return (field / field.abs().amax((-2, -1), keepdim=True)).float()
