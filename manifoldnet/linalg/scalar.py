@@ -31,7 +31,7 @@ def wrap_angle(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     pi is the dtype's nearest number to it. Angles already in the range come back bit for bit, and an angle of up to
     10 000 turns loses nothing beyond its own rounding.
     """
-    pi = torch.tensor(math.pi, dtype=x.dtype, device=x.device)
+    pi = torch.full((), math.pi, dtype=x.dtype, device=x.device)  # not copied from the host: CUDA graphs refuse that
     turns = torch.round(x.detach() / (2 * math.pi))
     wrapped = (x - turns * TURN_HEAD) - turns * TURN_TAIL
     # angles a rounding error beyond either end are pi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,9 @@ def fit(
     made_by = plain(about)  # before the schedule changes the learning rates
     if schedule is None:
         peaks = [group["lr"] for group in optimizer.param_groups]
-        schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warmup, cycle_momentum=False)
+        # torch divides by the length of the rise, which is nothing where one step is all of it
+        rise = warmup if warmup * steps != 1 else math.nextafter(warmup, 1)
+        schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=rise, cycle_momentum=False)
     training = Training(model, optimizer, steps, evaluation is not None, accelerator.is_main_process)
     model.train()
     loop = Loop(accelerator, training, loss, batches, schedule, clip, accumulate, callbacks)

@@ -95,9 +95,19 @@ class LossInChart:
             self._place(part, c, _point(part, c))
 
     def value(self, y: Tensor) -> Tensor:
-        """F(y), shape (*batch); moves the parameters there."""
+        """F(y), shape (*batch); moves the parameters there.
+
+        Infinite where rounding leaves no point of the space, as for matrices whose eigenvalues differ too much.
+        """
         self.move(y)
-        return self._evaluate()
+        loss = self._evaluate()
+        for part in self.parts:
+            if part.space is not None and part.basis is not None:
+                u = part.basis.sum(-(part.space.ndim + 1))
+                length = part.space.inner(part.parameter.detach(), u, u, keepdim=True)
+                has_metric = (length.isfinite() & (length > 0)).flatten(loss.dim()).all(-1)
+                loss = torch.where(has_metric, loss, torch.inf)
+        return loss
 
     def value_and_gradient(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """F(y) and its gradient (n), for a loss of shape (); moves the parameters there."""

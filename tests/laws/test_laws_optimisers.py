@@ -11,6 +11,7 @@ import pytest
 import torch
 from law_cases import F64, coordinates, every_space, near, points, reach, singular_points
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from manifoldnet.manifolds import SPACES
 from manifoldnet.training.line_search import RiemannianLineSearch
@@ -135,6 +136,34 @@ def gradients(parameters, step):
     generator = torch.Generator().manual_seed(step)
     for p in parameters:
         p.grad = 0.1 * torch.randn(p.shape, dtype=p.dtype, generator=generator)
+
+
+class HostNumbers(TorchDispatchMode):
+    """Counts tensors made of numbers on the host, and numbers read back to it: CUDA graphs can hold neither."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += str(func).startswith(("aten.lift_fresh", "aten._local_scalar_dense"))
+        return func(*args, **(kwargs or {}))
+
+
+# parallel transport under the Bures-Wasserstein metric is a quadrature, whose nodes come from the host at every call
+@pytest.mark.parametrize(
+    "space", [pytest.param(s, id=n) for n, s in SPACES.items() if n not in ("euclidean", "spd-bures-wasserstein")]
+)
+def test_steps_of_curved_parameters_can_be_captured(space):
+    for make in (
+        lambda parameters: RiemannianSGD(parameters, lr=0.05, momentum=0.9),
+        lambda parameters: RiemannianAdam(parameters, lr=torch.tensor(0.05, dtype=F64), capturable=True),
+    ):
+        parameters = held(space, points(space, 3))
+        optimiser = make(parameters)
+        gradients(parameters, 0)
+        optimiser.step()
+        with HostNumbers() as seen:
+            optimiser.step()
+        assert seen.count == 0
 
 
 @every_space

@@ -57,6 +57,11 @@ def test_the_loss_falls_and_is_returned_for_each_step():
     assert not model.training
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.15), (20, 0.05), (4, 0.25), (3, 0.9)])
+def test_the_rise_of_the_learning_rate_may_be_as_short_as_a_step(steps, warmup):
+    assert len(run(steps=steps, warmup=warmup)[1]) == steps
+
+
 def test_the_same_seed_gives_the_same_training():
     before = torch.get_rng_state()
     one, losses = run(seed=3)
