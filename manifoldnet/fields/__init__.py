@@ -6,6 +6,7 @@ from functools import partial
 from torch import nn
 
 from manifoldnet.fields.activations import ACTIVATIONS, Activation, leaky_relu, strong
+from manifoldnet.fields.coupled_phases import CoupledPhases
 from manifoldnet.fields.divergence_free import DivergenceFree
 from manifoldnet.fields.extended import ExtendedHamiltonian
 from manifoldnet.fields.geodesic_step import geodesic_step_bound, space_step_bound
@@ -76,6 +77,7 @@ __all__ = [
     "Activation",
     "Constant",
     "ConvolutionMaps",
+    "CoupledPhases",
     "DampedHamiltonianField",
     "DampedHamiltonianFieldConv2d",
     "DenseMaps",
