@@ -1,4 +1,4 @@
-"""Configurations of trainings in JSON files."""
+"""Configurations of trainings in YAML or JSON files."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from manifoldnet.errors import InputError
 from manifoldnet.files import existing
 
 
-def read_config(path: str | Path, like: dict[str, Any]) -> dict[str, Any]:
-    """The configuration in a file, which must be of the form of ``like``, a configuration that works.
+def read_config(path: str | Path, like: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The configuration in a file, which must be of the form of ``like``, a configuration that works, if that is given.
 
     It needs every key of ``like`` and may have more. Values have the type of ``like``'s, a whole number where a
     fraction is wanted included, and null where a word is; numbers are positive, but for ``seed`` and those in lists,
     which may be 0. A nested object needs no key but may have only those of ``like``'s.
 
     Raises:
-        InputError: if the file is missing, is not JSON, or is of another form.
+        InputError: if the file is missing, is neither YAML nor JSON, or is of another form.
     """
     text = existing(path, "configuration").read_bytes()
+    is_json = Path(path).suffix.lower() == ".json"  # YAML's numbers and words are others: 1e-3 is a word there
     try:
-        config = json.loads(text)
-    except ValueError as error:  # not JSON, or not even text
-        raise InputError(f"{path}: not valid JSON ({error})") from error
+        config = json.loads(text) if is_json else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not valid {'JSON' if is_json else 'YAML'} ({error})") from error
     if not isinstance(config, dict):
-        raise InputError(f"{path}: wanted a JSON object, got {type(config).__name__}")
+        raise InputError(f"{path}: wanted an object of names and values, got {type(config).__name__}")
+    if like is None:
+        return config
     missing = like.keys() - config.keys()
     if missing:
         raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")

@@ -47,7 +47,7 @@ class SavedModel(nn.Module):
         try:
             model = cls(config)
             model.load_state_dict(state)
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"{path}: its weights do not fit the model, another version may have made it") from error
         return model.eval()
 
