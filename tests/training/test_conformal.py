@@ -176,7 +176,7 @@ def test_parameters_stay_on_the_space_and_momenta_tangent(space, dtype, leapfrog
 @pytest.mark.slow
 @every_space
 def test_ten_thousand_float32_steps_do_not_leave_the_space(space):
-    """Distances from the space, relative to the point, measured in float64, while the point is drawn to one of seven."""
+    """Distances from the space, relative to the point, in float64, while the point is drawn to one of seven."""
     x = random_parameter(space, dtype=torch.float32)
     targets = space.random(7, *space.point_shape, dtype=torch.float32, generator=rng(8))
     optimiser = ConformalDescent([x], lr=0.03, friction=0.3)
