@@ -1,4 +1,4 @@
-"""Coupled phases: the field is minus the gradient of its potential, keeps its symmetries, and certified steps descend."""
+"""Coupled phases: minus the gradient of a potential, with its symmetries, and descent by certified steps."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Networks of even and odd images: conjugation passes through them to the bit, and they reach no further than they say."""
+"""Networks of even and odd images: conjugation passes through to the bit, and their reach is what they say."""
 
 import pytest
 import torch
