@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -70,28 +71,39 @@ def _cell(value: Any) -> str:
 
 @denoise_app.command("insar")
 def denoise_insar(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="GeoTIFF, ENVI or ROI_PAC .int, or .npy")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="GeoTIFF, ENVI, ROI_PAC, ISCE or GAMMA raster, HDF5, NetCDF, or .npy")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="file of the same kind")],
     coherence: Annotated[Path | None, typer.Option(help="coherence, of the same size")] = None,
-    looks: Annotated[float | None, typer.Option(help="looks of the coherence estimate; at 1 it is ignored")] = None,
+    looks: Annotated[float | None, typer.Option(help="looks of the interferogram")] = None,
     width: Annotated[int | None, typer.Option(help="pixels a line of a raw complex64 file without header")] = None,
+    dataset: Annotated[str | None, typer.Option(help="name of the phases in HDF5, where there are several")] = None,
+    uncertainty: Annotated[Path | None, typer.Option(help="GeoTIFF or .npy of uncertainties in rad to write")] = None,
+    tile: Annotated[int, typer.Option(min=1, help="side in pixels of what is filtered at once")] = 512,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     weights: Weights = None,
 ) -> None:
-    """Filter the phase of an interferogram; georeferencing, amplitude and missing pixels are kept."""
-    from manifoldnet.insar import io
-    from manifoldnet.insar.model import InsarDenoiser, denoise
+    """Filter the phase of an interferogram of any size; georeferencing, amplitude and missing pixels are kept."""
+    from manifoldnet.insar.raster import kind_of
+    from manifoldnet.insar.scenes import denoise_file
 
-    start = time.perf_counter()
-    model = InsarDenoiser.named("default" if weights is None else weights)
-    image = io.read(source, coherence, width=width)
-    kind = image.stored.kind
+    kind = kind_of(source)
     _check_target(target, (".tif", ".tiff") if kind == ".tif" else (kind,))
-    phase = denoise(image.phase, image.coherence, looks, model)
-    io.write(target, phase, image)
-    height, across = phase.shape
-    known = image.coherence is not None and (looks is None or looks > 1)
-    used = "phase and coherence" if known else "phase only"
-    console.print(f"{target}: {height} x {across} pixels from {used}, {time.perf_counter() - start:.1f} s")
+    if uncertainty is not None:
+        _check_target(uncertainty, (".tif", ".tiff", ".npy"))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("filtering", total=None)
+        report = denoise_file(
+            source, target, coherence, looks, "default" if weights is None else weights, uncertainty=uncertainty,
+            width=width, dataset=dataset, tile=tile, device=device,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    size = f"{report.shape[0]} x {report.shape[1]} pixels"
+    what = size if report.layers == 1 else f"{report.layers} interferograms of {size}"
+    used = "phase and coherence" if report.with_coherence else "phase only"
+    pace = f"{report.seconds:.1f} s, {report.megapixels_per_second:.3g} megapixels per second{_peak_memory()}"
+    console.print(f"{target}: {what} from {used}, {pace}")
 
 
 @denoise_app.command("dti")
@@ -161,10 +173,10 @@ def classify(
 def train(
     job: Job,
     out: Annotated[Path, typer.Option(help="file of weights to write")],
-    config: Annotated[Path | None, typer.Option(help="JSON; by default what made the shipped weights")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML or JSON; by default what made the shipped weights")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
-    """Train a model as a recorded configuration says, with geoopt's RiemannianSGD."""
+    """Train a model as a recorded configuration says."""
     import torch
 
     from manifoldnet.training import read_config
@@ -197,12 +209,30 @@ def _check_target(path: Path, endings: tuple[str, ...]) -> None:
 @evaluate_app.command("insar")
 def evaluate_insar(
     scenes: Annotated[int, typer.Option(min=1, help="simulated scenes of 256 x 256 pixels")] = 8,
+    shapes: Annotated[
+        bool, typer.Option("--shapes", help="cone, peaks and squares at coherence .3, .5 and .7 instead of scenes")
+    ] = False,
+    pictures: Annotated[Path | None, typer.Option(help="folder for pictures of what the rows are made from")] = None,
     weights: Weights = None,
 ) -> None:
-    """Errors on simulated interferograms at 1 and 4 looks, beside classical filters."""
-    from manifoldnet.insar.evaluate import evaluate
+    """Errors on simulated interferograms at 1 and 4 looks, beside classical filters tuned on other scenes."""
+    from manifoldnet.insar.evaluate import default_methods, evaluate, evaluate_shapes, left_out
 
-    show("Simulated interferograms", evaluate(scenes, model="default" if weights is None else weights))
+    methods = default_methods("default" if weights is None else weights)
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)  # what cannot be made is refused before the work
+    with console.status("simulating") as status:
+
+        def tell(line: str) -> None:
+            status.update(Text(line))
+
+        if shapes:
+            rows = evaluate_shapes(methods=methods, pictures=pictures, progress=tell)
+        else:
+            rows = evaluate(scenes, methods=methods, pictures=pictures, progress=tell)
+    show("Plain shapes, RMSE in radians" if shapes else "Simulated interferograms", rows)
+    for name, package in left_out().items():
+        console.print(f"{name} is left out: pip install 'manifoldnet[{package}]' brings it")
 
 
 @evaluate_app.command("dti")

@@ -1,93 +1,199 @@
-"""Measure the denoiser of interferograms on simulated scenes that it was not trained on."""
+"""Measure denoisers of interferograms on simulated scenes that nothing was trained or tuned on."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from manifoldnet.insar import baselines
-from manifoldnet.insar.metrics import delta_snr, residues, rmse_by_coherence, wrapped_rmse
+from manifoldnet.errors import InputError
+from manifoldnet.insar.baselines.methods import METHODS, Method
+from manifoldnet.insar.metrics import delta_snr, residues, rmse_by_coherence, ssim, wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser, denoise
+from manifoldnet.insar.shapes import cone, peaks, squares
 from manifoldnet.insar.speckle import observe
 from manifoldnet.insar.train import scenes
 
 Row = dict[str, str | float]
-TEST, TUNING = 1, 2  # streams of random scenes; training draws from stream 0
-SIGMAS = (0.8, 1.2, 1.6, 2.0, 2.5, 3.0)
-ALPHAS = (0.5, 1.0, 2.0, 3.0, 4.0)
+Progress = Callable[[str], None]
+TEST, TUNING, SHAPES = 1, 2, 3  # streams of random numbers; training draws from stream 0
+TUNING_SCENES = 3
+FIGURES = {"cone": cone, "peaks": peaks, "squares": squares}
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Simulated interferograms (count, H, W) and what they hide; ``estimate`` is None at a single look."""
+
+    looks: float
+    phase: Tensor
+    coherence: Tensor
+    observed: Tensor
+    estimate: Tensor | None
 
 
 def evaluate(
     count: int = 8,
     size: int = 256,
-    looks: tuple[float, ...] = (1.0, 4.0),
+    looks: Sequence[float] = (1.0, 4.0),
+    methods: Sequence[Method] | None = None,
     model: str | Path | InsarDenoiser = "default",
     seed: int = 7,
+    *,
+    pictures: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> list[Row]:
-    """Errors of the model and of classical filters, one row a method and number of looks.
+    """Errors of methods on random scenes, one row a method and number of looks.
 
-    RMSE is pooled over all pixels (radians), also by true coherence; residues are those left, in percent of the
-    noisy image's; better is the share of scenes on which the model has a smaller RMSE than the row's method.
-    "tuned" filters have the parameter with the least RMSE on three other scenes at the same number of looks.
+    Parameters are those of a method's grid with the least RMSE on three other scenes at the same number of looks. RMSE
+    is pooled over all pixels (radians), also by true coherence; residues are those left, in percent of the noisy
+    image's; seconds are those of one image, all of them filtered at once; "ours better" counts the scenes on which the
+    last method of the table has a smaller RMSE than the row's.
 
     Args:
         count: test scenes.
         size: their side in pixels.
         looks: numbers of looks to simulate.
-        model: as in :func:`denoise`.
+        methods: rows of the table; :func:`default_methods` of ``model`` when None.
+        model: as in :func:`manifoldnet.insar.denoise`; not used when ``methods`` are given.
         seed: of scenes and noise; the training seed is fine, its stream is another.
+        pictures: a folder for a PNG of the first scene at every number of looks, which is made if it is not there.
+        progress: is told what is being done.
+
+    Raises:
+        InputError: if there is no method to show, or a method needs a package that is not installed.
     """
-    network = InsarDenoiser.named(model)
+    methods = default_methods(model) if methods is None else methods
     rows: list[Row] = []
     for number in looks:
-        sigma = _tuned(baselines.gaussian, SIGMAS, size, number, seed)
-        alpha = _tuned(_goldstein, ALPHAS, size, number, seed)
-        phase, coherence, observed, estimate = _observed(count, size, number, seed, TEST)
-        known = None if number <= 1 else estimate
-        estimates = {
-            "noisy": observed.angle(),
-            "boxcar 5x5": baselines.boxcar(observed, 5).angle(),
-            "boxcar 7x7": baselines.boxcar(observed, 7).angle(),
-            f"Gaussian, sigma {sigma:g} (tuned)": baselines.gaussian(observed, sigma).angle(),
-            "Goldstein, alpha 1": _goldstein(observed, 1.0).angle(),
-            f"Goldstein, alpha {alpha:g} (tuned)": _goldstein(observed, alpha).angle(),
-            "manifoldnet, phase only": _denoised(observed, None, network),
-        }
-        if known is not None:
-            estimates["manifoldnet, with coherence"] = _denoised(observed, known, network)
-        ours = list(estimates.values())[-1]
-        for name, estimated in estimates.items():
-            better = [wrapped_rmse(o, p) < wrapped_rmse(e, p) for o, e, p in zip(ours, estimated, phase, strict=True)]
-            row: Row = {"looks": f"{number:g}", "method": name, "RMSE": wrapped_rmse(estimated, phase)}
-            row |= {f"RMSE {k}": v for k, v in rmse_by_coherence(estimated, phase, coherence).items()}
-            row["residues left %"] = 100 * residues(estimated) / max(1, residues(observed.angle()))
-            row["dSNR dB"] = delta_snr(estimated, observed.angle(), phase)
-            row["ours better %"] = math.nan if estimated is ours else 100 * sum(better) / count
+        scene = observations(count, size, number, seed, TEST)
+        noisy = scene.observed.angle()
+        results = list(_results(methods, scene, size, seed, progress))
+        ours = results[-1][1]
+        for label, estimated, seconds in results:
+            pairs = zip(ours, estimated, scene.phase, strict=True)
+            better = sum(wrapped_rmse(one, truth) < wrapped_rmse(other, truth) for one, other, truth in pairs)
+            row: Row = {"looks": f"{number:g}", "method": label, "RMSE": wrapped_rmse(estimated, scene.phase)}
+            row |= {f"RMSE {k}": v for k, v in rmse_by_coherence(estimated, scene.phase, scene.coherence).items()}
+            row["residues left %"] = 100 * residues(estimated) / max(1, residues(noisy))
+            row["SSIM"] = ssim(estimated, scene.phase)
+            row["dSNR dB"] = delta_snr(estimated, noisy, scene.phase)
+            row["s/image"] = seconds
+            row["ours better"] = "" if estimated is ours else f"{better} of {count}"
             rows.append(row)
+        if pictures is not None:
+            panels = {"true coherence": scene.coherence[0], "truth": scene.phase[0]}
+            _draw(panels | {label: estimated[0] for label, estimated, _ in results}, pictures, f"looks-{number:g}.png")
     return rows
 
 
-def _goldstein(z: Tensor, alpha: float) -> Tensor:
-    return baselines.goldstein(z, alpha)
+def evaluate_shapes(
+    coherences: Sequence[float] = (0.3, 0.5, 0.7),
+    size: int = 256,
+    looks: Sequence[float] = (1.0, 4.0),
+    methods: Sequence[Method] | None = None,
+    model: str | Path | InsarDenoiser = "default",
+    seed: int = 7,
+    *,
+    pictures: str | Path | None = None,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """RMSE (radians) on the cone, the peaks and the squares, each at several constant coherences.
+
+    Rows are methods and numbers of looks, columns shapes and coherences; parameters are tuned on random scenes as in
+    :func:`evaluate`, whose other arguments these are.
+    """
+    methods = default_methods(model) if methods is None else methods
+    cases = [(name, level) for name in FIGURES for level in coherences]
+    phase = torch.stack([FIGURES[name](size) for name, _ in cases])
+    coherence = torch.tensor([level for _, level in cases])[:, None, None].expand(phase.shape).contiguous()
+    rows: list[Row] = []
+    for number in looks:
+        scene = _observed(phase, coherence, number, seed, SHAPES)
+        results = list(_results(methods, scene, size, seed, progress))
+        for label, estimated, _ in results:
+            row: Row = {"looks": f"{number:g}", "method": label}
+            errors = map(wrapped_rmse, estimated, phase)
+            rows.append(row | {f"{name} {level:g}": e for (name, level), e in zip(cases, errors, strict=True)})
+        if pictures is not None:
+            for k, (name, level) in enumerate(cases):
+                panels = {"truth": phase[k]} | {label: estimated[k] for label, estimated, _ in results}
+                _draw(panels, pictures, f"{name}-{level:g}-looks-{number:g}.png")
+    return rows
 
 
-def _denoised(observed: Tensor, coherence: Tensor | None, model: InsarDenoiser) -> Tensor:
-    known = [None] * len(observed) if coherence is None else list(coherence)
-    return torch.stack([denoise(z, c, model=model) for z, c in zip(observed, known, strict=True)])
+def default_methods(model: str | Path | InsarDenoiser = "default") -> list[Method]:
+    """All classical filters whose packages are installed, then the model, with phase only and with coherence."""
+    return [method for method in METHODS.values() if method.installed] + networks(model)
 
 
-def _observed(count: int, size: int, looks: float, seed: int, stream: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    phase, coherence = scenes(count, size, seed, stream)
+def networks(model: str | Path | InsarDenoiser = "default", name: str = "manifoldnet") -> list[Method]:
+    """The rows of a model, with phase only and with coherence."""
+    network = InsarDenoiser.named(model)
+
+    def run(z: Tensor, coherence: Tensor | None, looks: float) -> Tensor:
+        known = [None] * len(z) if coherence is None else coherence
+        phase = torch.stack([denoise(image, c, model=network) for image, c in zip(z, known, strict=True)])
+        return torch.polar(torch.ones_like(phase), phase)
+
+    return [
+        Method(f"{name}, phase only", lambda z, coherence, looks: run(z, None, looks)),
+        Method(f"{name}, with coherence", run, coherence=True),
+    ]
+
+
+def left_out() -> dict[str, str]:
+    """Classical filters that are not in the table and the packages that they need."""
+    return {m.name: m.package for m in METHODS.values() if m.package is not None and not m.installed}
+
+
+def observations(count: int, size: int, looks: float, seed: int, stream: int) -> Observations:
+    """``count`` random scenes and their noise; streams of one seed are independent."""
+    return _observed(*scenes(count, size, seed, stream), looks, seed, stream)
+
+
+def tuned(method: Method, size: int, looks: float, seed: int) -> Mapping[str, Any]:
+    """The parameters of the method's grid with the least RMSE on the tuning scenes."""
+    if len(method.grid) == 1:
+        return method.grid[0]
+    scene = observations(TUNING_SCENES, size, looks, seed, TUNING)
+
+    def error(parameters: Mapping[str, Any]) -> float:
+        return wrapped_rmse(method(scene.observed, scene.estimate, looks, **parameters).angle(), scene.phase)
+
+    return min(method.grid, key=error)
+
+
+def _results(
+    methods: Sequence[Method], scene: Observations, size: int, seed: int, progress: Progress | None
+) -> Iterator[tuple[str, Tensor, float]]:
+    """Label, phases and seconds an image of every method that has a place at these looks."""
+    shown = [method for method in methods if scene.estimate is not None or not method.coherence]
+    if not shown:
+        raise InputError(f"methods: none can do without coherence at {scene.looks:g} looks; wanted at least one")
+    for method in shown:
+        if progress is not None:
+            progress(f"{scene.looks:g} looks: {method.name}")
+        parameters = tuned(method, size, scene.looks, seed)
+        start = time.perf_counter()
+        filtered = method(scene.observed, scene.estimate, scene.looks, **parameters)
+        yield method.label(parameters), filtered.angle(), (time.perf_counter() - start) / len(filtered)
+
+
+def _observed(phase: Tensor, coherence: Tensor, looks: float, seed: int, stream: int) -> Observations:
     generator = torch.Generator().manual_seed(1000 * seed + stream)
-    return phase, coherence, *observe(phase, coherence, looks, generator)
+    observed, estimate = observe(phase, coherence, looks, generator)
+    # at one look the estimate is 1 everywhere
+    return Observations(looks, phase, coherence, observed, estimate if looks > 1 else None)
 
 
-def _tuned(
-    method: Callable[[Tensor, float], Tensor], values: tuple[float, ...], size: int, looks: float, seed: int
-) -> float:
-    phase, _, observed, _ = _observed(3, size, looks, seed, TUNING)
-    return min(values, key=lambda value: wrapped_rmse(method(observed, value).angle(), phase))
+def _draw(panels: Mapping[str, Tensor], folder: str | Path, name: str) -> None:
+    from manifoldnet.insar.plot import compare
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    compare({label: image.numpy() for label, image in panels.items()}, Path(folder) / name)

@@ -2,20 +2,24 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
 
 from manifoldnet.errors import InputError
-from manifoldnet.insar.raster import Raster, check_dtype
+from manifoldnet.insar.raster import Raster, check_dtype, row_blocks
 
 # GDAL derives these from the file itself; written as tags they would contradict it
 _DERIVED_NAMESPACES = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC")
+# blocks that GDAL keeps; by default it takes a share of the machine's memory
+_CACHE_MB = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +38,23 @@ class GeoTiff:
     colours: tuple[Any, ...]
     gcps: tuple[Sequence[Any], Any]
     rpcs: Any
-    mask: np.ndarray | None
+    mask: Any
 
-    def write(self, path: Path, bands: Sequence[np.ndarray]) -> None:
-        """Write ``bands`` with this profile, georeference and these tags."""
+    @classmethod
+    def plain(cls, profile: Mapping[str, Any], descriptions: Sequence[str], like: "GeoTiff | None") -> "GeoTiff":
+        """A file without tags, with the control points of another."""
+        bands = len(descriptions)
+        points, rpcs = ((), None) if like is None else (like.gcps, like.rpcs)
+        gray = (ColorInterp.gray,) + (ColorInterp.undefined,) * (bands - 1)
+        units = ("radian",) * bands
+        return cls(profile, {}, [{}] * bands, tuple(descriptions), units, gray, points or ((), None), rpcs, None)
+
+    @contextmanager
+    def create(self, path: Path) -> Iterator["Windows"]:
+        """A file with this profile, georeference, tags and mask, whose bands are written by windows."""
         with (
             _quiet(),
-            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=_CACHE_MB),
             rasterio.open(path, "w", **self.profile, BIGTIFF="IF_SAFER") as target,
         ):
             for namespace, tags in self.tags.items():
@@ -55,31 +69,77 @@ class GeoTiff:
                 target.gcps = self.gcps
             if self.rpcs is not None:
                 target.rpcs = self.rpcs
-            for number, pixels in enumerate(bands, start=1):
-                target.write(pixels, number)
+            yield Windows(target)
             if self.mask is not None:
-                target.write_mask(self.mask)
+                for rows in row_blocks(target.shape):
+                    valid = ~self.mask[rows, :]
+                    target.write_mask(valid, window=_window((rows, slice(None)), target.shape))
 
 
-def read_geotiff(path: Path) -> Raster:
-    """Read every band of a GeoTIFF.
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The bands of an open data set."""
+
+    file: Any
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, H, W)."""
+        return (self.file.count, *self.file.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels, which is one for all bands of a GeoTIFF."""
+        return np.dtype(self.file.dtypes[0])
+
+    def __getitem__(self, window: Any) -> np.ndarray:
+        """Read the window (band, rows, columns)."""
+        band, *place = window
+        with _reading(self.file.name):
+            return self.file.read(band + 1, window=_window(place, self.file.shape))
+
+    def __setitem__(self, window: Any, pixels: np.ndarray) -> None:
+        """Write the window (band, rows, columns)."""
+        band, *place = window
+        self.file.write(pixels, band + 1, window=_window(place, self.file.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class _Masked:
+    """Where the mask of an open data set says that there is no data."""
+
+    file: Any
+
+    def __getitem__(self, window: Any) -> np.ndarray:
+        with _reading(self.file.name):
+            return self.file.read_masks(1, window=_window(window, self.file.shape)) == 0
+
+
+@contextmanager
+def open_geotiff(path: Path) -> Iterator[Raster]:
+    """The bands of a GeoTIFF.
 
     Raises InputError for a file that is not a readable GeoTIFF, for integer pixels, and for a band with a
     scale, an offset or a unit of degrees, whose numbers would not be radians.
     """
-    try:
-        with _quiet(), rasterio.open(path, driver="GTiff") as source:
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB))
+        with _reading(path):
+            source = stack.enter_context(rasterio.open(path, driver="GTiff"))
             for dtype in source.dtypes:
                 check_dtype(path, dtype)
             _check_radians(path, source)
-            bands = source.read()
             has_mask = any("per_dataset" in flag.name for flag in source.mask_flag_enums[0])
-            mask = source.read_masks(1) if has_mask else None
-            header = _header(source, mask)
-    except RasterioError as error:
-        raise InputError(f"{path}: not a GeoTIFF that can be read ({' '.join(str(error).split())})") from error
-    names = tuple(name or "" for name in header.descriptions)
-    return Raster(bands, names, header, source.nodata, None if mask is None else mask == 0)
+            masked = _Masked(source) if has_mask else None
+            header = _header(source, masked)
+        names = tuple(name or "" for name in header.descriptions)
+        yield Raster(Windows(source), names, header, source.nodata, masked)
+
+
+def _window(place: Any, shape: tuple[int, int]) -> Window:
+    rows, columns = (slice(*part.indices(size)) for part, size in zip(place, shape, strict=True))
+    return Window.from_slices(rows, columns)
 
 
 def same_grid(first: GeoTiff, second: GeoTiff) -> bool:
@@ -92,7 +152,7 @@ def same_grid(first: GeoTiff, second: GeoTiff) -> bool:
     return bool(np.abs(np.linalg.solve(mine, its @ corners) - corners).max() <= 0.5)
 
 
-def _header(source: Any, mask: np.ndarray | None) -> GeoTiff:
+def _header(source: Any, mask: Any) -> GeoTiff:
     profile = dict(source.profile)
     predictor = source.tags(ns="IMAGE_STRUCTURE").get("PREDICTOR")
     if predictor:
@@ -133,3 +193,12 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """GDAL's errors as ours."""
+    try:
+        yield
+    except RasterioError as error:
+        raise InputError(f"{path}: not a GeoTIFF that can be read ({' '.join(str(error).split())})") from error

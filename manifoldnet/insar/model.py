@@ -1,31 +1,48 @@
-"""Denoise an interferogram with a circle-valued autoencoder."""
+"""Denoise an interferogram with the shipped network, or another."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
-from torch import Tensor, nn
+from jaxtyping import Complex
+from torch import Tensor
 
 from manifoldnet.arrays import as_tensor
 from manifoldnet.errors import InputError
+from manifoldnet.insar.calibration import Calibration
+from manifoldnet.insar.moduli import coherence_of_phasors, relative_modulus
+from manifoldnet.insar.phase_net import Observed, PhaseNet
+from manifoldnet.insar.tiles import by_tiles
 from manifoldnet.linalg import wrap_angle
-from manifoldnet.nn import CircleAutoencoder
 from manifoldnet.training import SavedModel
 
 TILE = 512
 Image = TypeVar("Image", np.ndarray, Tensor)
 
 
+class Denoised(NamedTuple):
+    """A filtered phase and how far from the truth it may be; (H, W) each, in radians.
+
+    Attributes:
+        phase: in (-pi, pi].
+        uncertainty: the arc distance that 68.3 % of such pixels keep, the standard deviation of a normal error.
+        bound: the arc distance that 95 % of such pixels keep.
+    """
+
+    phase: Any
+    uncertainty: Any
+    bound: Any
+
+
 class InsarDenoiser(SavedModel):
-    """A :class:`CircleAutoencoder` of unit phasors and of the same phasors weighted by the coherence.
+    """A :class:`PhaseNet` and the calibration of its moduli.
 
     Args:
-        config: ``channels``, ``blocks`` and ``window`` of the autoencoder; kept as ``config`` with whatever else
-            made the weights.
+        config: ``channels`` and ``blocks`` of the network; kept as ``config`` with whatever else made the
+            weights.
         generator: source of the initial parameters.
     """
 
@@ -34,22 +51,40 @@ class InsarDenoiser(SavedModel):
 
     def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
         super().__init__(config)
-        self.net = CircleAutoencoder(
-            2, tuple(config["channels"]), config["blocks"], config["window"], generator=generator
-        )
+        channels = tuple(tuple(stage) for stage in config["channels"])
+        self.net = PhaseNet(channels, config["blocks"], generator=generator)
+        self.calibration = Calibration()
 
-    def forward(
-        self, phasor: Complex[Tensor, "*batch h w"], coherence: Float[Tensor, "*batch h w"]
-    ) -> Complex[Tensor, "*batch h w"]:
-        """Filtered phasors; the modulus estimates the confidence.
+    def forward(self, *known: Tensor) -> list[Complex[Tensor, "b h w"]]:
+        """The outputs of all stages for an :class:`Observed`, the last one being the filtered phasors.
 
-        Args:
-            phasor: exp(i phase), 0 where there is no data; sides are multiples of ``net.factor``.
-            coherence: in [0, 1], 0 everywhere when it is not known.
+        Their moduli are expected resultant lengths. Sides are multiples of ``net.factor``.
         """
-        stacked = torch.stack([phasor, coherence * phasor], -3)
-        out = self.net(stacked.reshape(-1, *stacked.shape[-3:]))
-        return out.reshape(phasor.shape)
+        return self.net(Observed(*known))
+
+
+@overload
+def denoise(
+    phase_or_complex: Image,
+    coherence: Image | None = None,
+    looks: float | int | None = None,
+    model: str | Path | InsarDenoiser = "default",
+    *,
+    uncertainty: Literal[False] = False,
+    tile: int = TILE,
+) -> Image: ...
+
+
+@overload
+def denoise(
+    phase_or_complex: Image,
+    coherence: Image | None = None,
+    looks: float | int | None = None,
+    model: str | Path | InsarDenoiser = "default",
+    *,
+    uncertainty: Literal[True],
+    tile: int = TILE,
+) -> Denoised: ...
 
 
 def denoise(
@@ -58,48 +93,79 @@ def denoise(
     looks: float | int | None = None,
     model: str | Path | InsarDenoiser = "default",
     *,
+    uncertainty: bool = False,
     tile: int = TILE,
-) -> Image:
+) -> Image | Denoised:
     """Filtered phase of an interferogram.
 
     Args:
-        phase_or_complex: (H, W); phase in radians, wrapped or not, or a complex interferogram. NaN, zero in a
-            complex one and what a numpy array masks mean no data.
-        coherence: (H, W) in [0, 1], NaN where it is not known, or None.
-        looks: number of looks of the coherence estimate, at least 1. At a single look the estimate is 1 everywhere
-            whatever the truth, so it is ignored.
+        phase_or_complex: (H, W); phase in radians, wrapped or not, or a complex interferogram, whose relative moduli
+            tell the filter which pixels to trust. NaN, zero in a complex one and what a numpy array masks mean no data.
+        coherence: (H, W) in [0, 1], estimated from the looks of each pixel or over neighbours; where it is NaN or 0, or
+            without it, an estimate from 5 by 5 phasors takes its place.
+        looks: number of looks of the interferogram, at least 1, or None if it is not known. At a single look a
+            coherence of 1 everywhere, which is what its estimate from one look is, is ignored.
         model: "default", a file of weights, or a model.
-        tile: side of the blocks in which large scenes are computed; the result does not depend on it.
+        uncertainty: return how far from the truth the phase may be as well.
+        tile: side of the blocks in which large scenes are computed.
 
     Returns:
-        Phase (H, W) in (-pi, pi], NaN where there is no data; the kind, device and real dtype of the input.
+        Phase (H, W) in (-pi, pi], NaN where there is no data; the kind, device and real dtype of the input. With
+        ``uncertainty``, :class:`Denoised`.
 
     Raises:
         InputError: if the shapes are not (H, W) or differ, the numbers are integers, the coherence or the looks are
             out of range, or there is no data at all.
     """
     given = as_tensor("phase_or_complex", phase_or_complex)
+    known, valid = observed(given, coherence, looks)
+    network = InsarDenoiser.named(model).to(given.device)
+    with torch.inference_mode():
+        filtered = by_tiles(network, known, tile)
+        real = given.real.dtype if given.is_complex() else given.dtype
+        images = [wrap_angle(filtered.angle().to(real))]
+        if uncertainty:
+            images.extend(network.calibration(filtered.abs()).to(real))
+        images = [torch.where(valid, image, torch.nan) for image in images]
+    arrays: Any = images if isinstance(phase_or_complex, Tensor) else [image.numpy() for image in images]
+    return Denoised(*arrays) if uncertainty else arrays[0]
+
+
+def observed(given: Tensor, coherence: Any, looks: float | int | None) -> tuple[Observed, Tensor]:
+    """What the network is told of an image (H, W), and where there are data; errors as in :func:`denoise`."""
     if given.dim() != 2 or not (given.is_floating_point() or given.is_complex()):
         got = f"{tuple(given.shape)} of {given.dtype}"
         raise InputError(f"phase_or_complex: wanted shape (H, W), real (radians) or complex, got {got}")
-    if looks is not None and not looks >= 1:
-        raise InputError(f"looks: wanted a number of at least 1, got {looks}")
-    phase = given.angle() if given.is_complex() else given
+    check_looks(looks)
     valid = given.isfinite() & (given != 0) if given.is_complex() else given.isfinite()
     if not bool(valid.any()):
         raise InputError("phase_or_complex: wanted at least one pixel with data, all are NaN or no data")
-    network = InsarDenoiser.named(model).to(given.device)
-    clean = torch.where(valid, phase, 0.0).float()
-    phasor = torch.polar(valid.float(), clean)
-    known = torch.zeros_like(clean)
+    estimate = None
     if coherence is not None:
-        estimate = _coherence(coherence, given.shape)
-        if looks is None or looks > 1:
-            known = estimate.to(given.device)
-    with torch.inference_mode():
-        filtered = _by_tiles(network, phasor, known, tile).angle()
-    result = torch.where(valid, wrap_angle(filtered.to(phase.dtype)), torch.nan)
-    return result if isinstance(phase_or_complex, Tensor) else result.numpy()
+        estimate = _coherence(coherence, given.shape).to(given.device)
+        if looks == 1 and bool((estimate[valid] > 1 - 1e-4).all()):
+            estimate = None
+    phase, modulus = (given.angle(), given.abs()) if given.is_complex() else (given, None)
+    return told(phase, modulus, valid, estimate, looks), valid
+
+
+def told(phase: Tensor, modulus: Tensor | None, valid: Tensor, estimate: Tensor | None, looks: Any) -> Observed:
+    """The images (h, w) that the network gets; phases, moduli and coherences may be anything where nothing is valid."""
+    phase = torch.where(valid, phase, 0.0).float()
+    phasor = torch.polar(valid.float(), phase)
+    modulus = valid.float() if modulus is None else torch.where(valid, modulus, 0.0).float()
+    relative = relative_modulus(modulus[None])[0]
+    known = coherence_of_phasors(phasor[None], relative[None])[0]
+    if estimate is not None:
+        known = torch.where(estimate > 0, estimate, known)
+    inverse = torch.full_like(phase, 0.0 if looks is None else 1 / looks)
+    return Observed(phasor, torch.where(valid, known, 0.0), relative, inverse)
+
+
+def check_looks(looks: float | int | None) -> None:
+    """Raise InputError for a number of looks below 1."""
+    if looks is not None and not looks >= 1:
+        raise InputError(f"looks: wanted a number of at least 1, got {looks}")
 
 
 def _coherence(coherence: Any, shape: torch.Size) -> Tensor:
@@ -113,21 +179,3 @@ def _coherence(coherence: Any, shape: torch.Size) -> Tensor:
     if bool((known < 0).any()) or bool((known > 1 + 1e-4).any()):
         raise InputError(f"coherence: wanted numbers in [0, 1], got {known.min():g} to {known.max():g}")
     return known.clamp(0, 1)
-
-
-def _by_tiles(network: InsarDenoiser, phasor: Tensor, coherence: Tensor, tile: int) -> Tensor:
-    """The network's output block by block; blocks overlap by its reach, so seams cannot be seen."""
-    factor, margin = network.net.factor, network.net.margin
-    tile = max(factor, tile // factor * factor)
-    height, width = phasor.shape
-    padding = (0, -width % factor, 0, -height % factor)
-    phasor, coherence = (nn.functional.pad(image, padding) for image in (phasor, coherence))
-    out = torch.empty_like(phasor)
-    for top in range(0, phasor.shape[0], tile):
-        for left in range(0, phasor.shape[1], tile):
-            y, x = max(0, top - margin), max(0, left - margin)
-            window = (slice(y, top + tile + margin), slice(x, left + tile + margin))
-            block = network(phasor[window][None], coherence[window][None])[0]
-            inner = (slice(top - y, top - y + tile), slice(left - x, left - x + tile))
-            out[top : top + tile, left : left + tile] = block[inner]
-    return out[:height, :width]

@@ -2,65 +2,114 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldnet.errors import InputError
 from manifoldnet.insar import simulate
 from manifoldnet.insar.model import InsarDenoiser
-from manifoldnet.insar.speckle import observe
-from manifoldnet.training import fit, riemannian_sgd
+from manifoldnet.insar.training_data import SimulatedPatches
+from manifoldnet.training import RiemannianAdam, RiemannianSGD, fit, read_config
 
-CONFIG = Path(__file__).parent / "weights" / "default.json"
+CONFIG = Path(__file__).parent / "weights" / "default.yaml"
+EARLY = 0.25  # weight of the loss of a stage that is not the last
+#: noise at which a patch has half the weight of one without any, as mean |difference of phasors|^2
+NOISE = 0.03
+OPTIMIZERS = {
+    "riemannian-adam": lambda parameters, lr: RiemannianAdam(
+        parameters, lr, weight_decay=1e-4, decoupled_weight_decay=True
+    ),
+    "riemannian-sgd": lambda parameters, lr: RiemannianSGD(parameters, lr, momentum=0.9, nesterov=True),
+}
 
 
 def shipped_config() -> dict[str, Any]:
     """The configuration that made the shipped weights."""
-    return json.loads(CONFIG.read_text())
+    return read_config(CONFIG)
 
 
-def train(config: dict[str, Any], *, device: str = "cpu", progress: str | None = None) -> InsarDenoiser:
+def train(
+    config: dict[str, Any],
+    *,
+    device: str = "cpu",
+    progress: str | None = None,
+    checkpoints: str | Path | None = None,
+) -> InsarDenoiser:
     """A model trained as ``config`` says; the same configuration gives the same weights on the same machine.
 
     Args:
-        config: ``seed``, ``scenes``, ``scene_size``, ``patch``, ``batch``, ``looks``, ``steps``, ``lr``, ``momentum``
-            and the model's ``channels``, ``blocks``, ``window``.
+        config: ``seed``, ``scenes``, ``scene_size``, ``patch``, ``batch`` (:class:`SimulatedPatches`), ``steps``,
+            ``optimizer``, ``lr``, ``warmup``, ``precision`` (:func:`fit`), ``calibration`` (batches), and the model's
+            ``channels`` and ``blocks``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
+        checkpoints: folder from which a training that was killed goes on.
 
     Raises:
-        InputError: if there is no such device, or the sizes do not go together.
+        InputError: if there is no such device or optimizer, or the sizes do not go together.
     """
-    generator = torch.Generator().manual_seed(config["seed"])
-    if config["window"] % 2 == 0:
-        raise InputError(f"window: wanted an odd number of pixels, got {config['window']}")
-    model = InsarDenoiser(config, generator)
+    if config["optimizer"] not in OPTIMIZERS:
+        raise InputError(f"optimizer: wanted {' or '.join(OPTIMIZERS)}, got {config['optimizer']!r}")
+    model = InsarDenoiser(config, torch.Generator().manual_seed(config["seed"]))
     patch, factor = config["patch"], model.net.factor
     if patch > config["scene_size"] or patch % factor:
         wanted = f"a multiple of {factor} pixels, at most scene_size = {config['scene_size']}"
         raise InputError(f"patch: wanted {wanted}, got {patch}")
-    optimizer = riemannian_sgd(model, config["lr"], config["momentum"])
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device: wanted 'cpu', or 'cuda' where there is such a device, got {device!r}")
+    data = SimulatedPatches(config, device)
+    if device == "cuda":
+        model.net.compile_stages()
     fit(
         model,
-        batches(config, generator),
+        data,
         squared_error,
-        optimizer,
+        OPTIMIZERS[config["optimizer"]](model.parameters(), config["lr"]),
         steps=config["steps"],
+        warmup=config["warmup"],
+        precision=config["precision"],
         device=device,
         progress=progress,
+        checkpoints=checkpoints,
     )
-    return model.cpu()
+    calibrate(model, SimulatedPatches(config | {"seed": config["seed"] + 1}, device, "mixed"), config["calibration"])
+    trained = InsarDenoiser(config)  # whose layers are not compiled for the device
+    trained.load_state_dict(model.state_dict())
+    return trained.eval()
 
 
-def squared_error(model: torch.nn.Module, phasor: Tensor, coherence: Tensor, phase: Tensor) -> Tensor:
-    """Mean |output - exp(i phase)|^2; its minimiser's modulus is the expected resultant length."""
-    return (model(phasor, coherence) - torch.polar(torch.ones_like(phase), phase)).abs().square().mean()
+def squared_error(
+    model: nn.Module, phasor: Tensor, coherence: Tensor, modulus: Tensor, looks: Tensor, phase: Tensor
+) -> Tensor:
+    """Mean |output - exp(i phase)|^2 of all stages; its minimiser's modulus is the expected resultant length.
+
+    Patches weigh the less the noisier they are, the root of the noise, or the clean ones would not count; pixels
+    without data weigh nothing.
+    """
+    truth = torch.polar(torch.ones_like(phase), phase)
+    there = phasor.abs()
+    noise = ((truth - phasor).abs().square() * there).mean((-2, -1), keepdim=True)
+    weight = there * torch.rsqrt(noise + NOISE)
+    outputs = model(phasor, coherence, modulus, looks)
+    *early, last = [((output - truth).abs().square() * weight).mean() for output in outputs]
+    return last + EARLY * sum(early)
+
+
+@torch.no_grad()
+def calibrate(model: InsarDenoiser, data: SimulatedPatches, count: int) -> None:
+    """Measure the errors at each modulus on ``count`` batches of scenes that were not trained on."""
+    moduli, errors = [], []
+    for step in range(count):
+        *known, phase = data(step)
+        output = model(*known)[-1][known[0].abs() > 0]
+        truth = torch.polar(torch.ones_like(phase), phase)[known[0].abs() > 0]
+        moduli.append(output.abs())
+        errors.append((output * truth.conj()).angle())
+    model.calibration.fit(torch.cat(moduli), torch.cat(errors))
 
 
 def scenes(count: int, size: int, seed: int, stream: int) -> tuple[Tensor, Tensor]:
@@ -69,34 +118,3 @@ def scenes(count: int, size: int, seed: int, stream: int) -> tuple[Tensor, Tenso
     generator = torch.Generator().manual_seed(mixed)
     drawn = [simulate.scenes(1, size, generator=generator) for _ in range(count)]  # little memory at any count
     return torch.cat([s.phase for s in drawn]), torch.cat([s.coherence for s in drawn])
-
-
-def batches(config: dict[str, Any], generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless (unit phasor, estimated coherence or 0, true phase) of random patches.
-
-    Patches are flipped, transposed and conjugated at random; one in seven has one coherence for all its pixels;
-    the coherence is withheld from two in five, and always at one look, where its estimate says nothing.
-    """
-    phases, coherences = scenes(config["scenes"], config["scene_size"], config["seed"], stream=0)
-    n, side = config["batch"], config["patch"]
-    looks_offered = torch.tensor(config["looks"], dtype=torch.float32)
-    window = torch.arange(side)
-
-    def uniform() -> Tensor:
-        return torch.rand(n, 1, 1, generator=generator)
-
-    while True:
-        which = torch.randint(len(phases), (n, 1, 1), generator=generator)
-        corner = torch.randint(phases.shape[-1] - side + 1, (2, n, 1, 1), generator=generator)
-        rows, columns = corner[0] + window[:, None], corner[1] + window
-        phase, coherence = phases[which, rows, columns], coherences[which, rows, columns]
-        phase = torch.where(uniform() < 0.5, -phase, phase)
-        flat = 0.1 + 0.85 * uniform()
-        coherence = torch.where(uniform() < 1 / 7, flat, coherence)
-        for turn in (lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.mT):
-            swap = uniform() < 0.5
-            phase, coherence = (torch.where(swap, turn(x), x) for x in (phase, coherence))
-        looks = looks_offered[torch.randint(len(looks_offered), (n, 1, 1), generator=generator)]
-        observed, estimate = observe(phase, coherence, looks, generator)
-        shown = (uniform() > 0.4) & (looks > 1)
-        yield torch.polar(torch.ones_like(phase), observed.angle()), torch.where(shown, estimate, 0.0), phase

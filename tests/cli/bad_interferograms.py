@@ -105,6 +105,27 @@ def insar_OUT_of_another_kind(p, w):
 
 
 @case
+def insar_uncertainty_of_no_kind(p, w):
+    return ["denoise", "insar", npy(p / "a.npy", phase()), p / "out.npy", "--uncertainty", p / "u.png"]
+
+
+@case
+def insar_no_such_device(p, w):
+    return ["denoise", "insar", npy(p / "a.npy", phase()), p / "out.npy", "--device", "gpu"]
+
+
+@case
+def insar_dataset_of_a_raster(p, w):
+    return ["denoise", "insar", npy(p / "a.npy", phase()), p / "out.npy", "--weights", w["insar"], "--dataset", "x"]
+
+
+@case
+def insar_not_HDF5(p, w):
+    (p / "a.h5").write_text("this is text\nin two lines\n")
+    return ["denoise", "insar", p / "a.h5", p / "out.h5", "--weights", w["insar"]]
+
+
+@case
 def insar_OUT_folder_missing(p, w):
     return ["denoise", "insar", npy(p / "a.npy", phase()), p / "nowhere" / "out.npy"]
 

@@ -152,8 +152,14 @@ def train_config_patch_too_large(p, w):
 
 
 @case
-def train_config_even_window(p, w):
-    return train(p, "--config", config(p / "c.json", window=4))
+def train_config_unknown_optimizer(p, w):
+    return train(p, "--config", config(p / "c.json", optimizer="newton"))
+
+
+@case
+def train_config_bad_yaml(p, w):
+    (p / "c.yaml").write_text("steps: [3\n")
+    return train(p, "--config", p / "c.yaml")
 
 
 @case

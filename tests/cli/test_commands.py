@@ -91,7 +91,8 @@ def test_classify_with_shipped_weights(cli, tmp_path):
 # training and evaluation ---------------------------------------------------------------------------------------------
 
 SMALL = {
-    "insar": {"scenes": 2, "scene_size": 32, "patch": 16, "batch": 2, "steps": 3, "channels": [4, 4], "blocks": 1},
+    "insar": {"scenes": 2, "scene_size": 32, "patch": 16, "batch": 2, "steps": 3, "channels": [[4, 6]], "blocks": 1,
+              "precision": "float32", "calibration": 1},
     "dti": {"phantoms": 2, "phantom_size": 10, "scan": None, "crop": 8, "batch": 1, "steps": 2, "width": 4,
             "embedding": 2, "radius2": 1},
     "activity": {"held_out": [1, 2, 3, 4, 5, 6, 7, 8],
@@ -132,21 +133,28 @@ def test_trained_weights_are_used(cli, tmp_path):
     assert np.abs(np.load(tmp_path / "own.npy") - np.load(tmp_path / "shipped.npy")).max() > 0.1
 
 
-def test_evaluate(cli, weights, monkeypatch):
+def test_evaluate(cli, weights, tmp_path, monkeypatch):
     """The tables of the three commands, on inputs that are small enough for a test."""
     insar, dti = manifoldnet.insar.evaluate, manifoldnet.dti.evaluate
     monkeypatch.setattr(insar, "evaluate", functools.partial(insar.evaluate, size=32))
+    monkeypatch.setattr(insar, "evaluate_shapes", functools.partial(insar.evaluate_shapes, size=32))
+    monkeypatch.setattr(insar, "default_methods", lambda m: [insar.METHODS["boxcar 5x5"], *insar.networks(m)])
+    monkeypatch.setattr(insar, "left_out", lambda: {"BM3D": "bm3d"})
     monkeypatch.setattr(dti, "evaluate_phantoms", functools.partial(dti.evaluate_phantoms, size=10, snrs=(10.0,)))
     rows = [{"method": "chance", "recordings": 0.5, "sd": 0.0}]
     monkeypatch.setattr("manifoldnet.activity.evaluate.evaluate", lambda *_, progress: progress("[1/2]") or rows)
     for arguments, words in (
         (["insar", "--scenes", 1, "--weights", weights["insar"]], ["boxcar 5x5", "manifoldnet, with coherence"]),
+        (["insar", "--scenes", 1, "--pictures", tmp_path / "a", "--weights", weights["insar"]], ["BM3D is left out"]),
+        (["insar", "--shapes", "--pictures", tmp_path / "b", "--weights", weights["insar"]], ["squares 0.7"]),
         (["dti", "--phantoms", 1, "--weights", weights["dti"]], ["phantom, SNR 10", "manifoldnet, tensors only"]),
         (["activity"], ["chance", "0.5"]),
     ):
         code, out, err = cli("evaluate", *arguments)
         assert (code, err) == (0, "")
         assert all(word in out for word in words)
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"looks-1.png", "looks-4.png"}
+    assert len(list((tmp_path / "b").glob("*.png"))) == 18
 
 
 def test_evaluate_on_a_scan(cli, weights, tmp_path, monkeypatch):

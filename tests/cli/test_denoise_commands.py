@@ -1,7 +1,9 @@
 """``denoise`` on good input; what it writes is read again with rasterio, nibabel, numpy and dipy."""
 
+import re
 from pathlib import Path
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
@@ -62,14 +64,36 @@ def test_geotiff(cli, tmp_path):
     assert np.abs(kept).max() <= np.float32(np.pi)
     assert not np.array_equal(kept, phase[~missing])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "c.tif", "out.tif"]
-    # at a single look the coherence says nothing, and the message says that it was not used
+    # a single look's coherence of 1 everywhere says nothing, and the message says that it was not used
+    with rasterio.open(tmp_path / "c.tif", "r+") as file:
+        file.write(np.ones_like(gamma), 1)
     one = cli("denoise", "insar", tmp_path / "a.tif", tmp_path / "one.tif", "--coherence", tmp_path / "c.tif",
               "--looks", "1")  # fmt: skip
-    alone = cli("denoise", "insar", tmp_path / "a.tif", tmp_path / "alone.tif")
+    alone = cli("denoise", "insar", tmp_path / "a.tif", tmp_path / "alone.tif", "--looks", "1")
     assert "phase only" in one.out
     assert "phase only" in alone.out
     with rasterio.open(tmp_path / "one.tif") as first, rasterio.open(tmp_path / "alone.tif") as second:
         np.testing.assert_array_equal(first.read(1), second.read(1))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_hdf5_with_uncertainty(cli, weights, tmp_path):
+    """Options reach the streaming, and the message says what was done, how fast and in how much memory."""
+    z, gamma = interferogram()
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, image in (("wrapPhase", np.angle(z)), ("unwrapPhase", np.angle(z)), ("coherence", gamma)):
+            file[name] = np.stack([image, image])
+    arguments = ("denoise", "insar", tmp_path / "a.h5", tmp_path / "out.h5", "--weights", weights["insar"])
+    assert "wanted one data set" in cli(*arguments).err
+    code, out, err = cli(*arguments, "--dataset", "wrapPhase", "--uncertainty", tmp_path / "u.tif", "--tile", 40)
+    assert (code, err) == (0, "")
+    assert "2 interferograms of 70 x 93 pixels from phase and coherence" in out
+    assert re.search(r" s, [\d.]+ megapixels per second, peak memory [\d.]+ GB", out)
+    with rasterio.open(tmp_path / "u.tif") as file:
+        assert (file.count, file.shape) == (2, (70, 93))
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert not np.array_equal(file["wrapPhase"][1], np.angle(z))
+        np.testing.assert_array_equal(file["unwrapPhase"][1], np.angle(z))
 
 
 ENVI = """ENVI

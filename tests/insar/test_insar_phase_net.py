@@ -1,0 +1,105 @@
+"""The network of phases: equivariant by construction whatever its weights, calibrated by counting, local."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import uniform_filter
+
+from manifoldnet.insar.calibration import KNOTS, LEVELS, Calibration
+from manifoldnet.insar.moduli import coherence_around, relative_modulus
+from manifoldnet.insar.phase_net import Observed, PhaseNet, angle
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def observed(side=48, seed=0, dtype=torch.float64):
+    phase, coherence, modulus = torch.rand(3, 2, side, side, dtype=dtype, generator=rng(seed)).unbind(0)
+    there = torch.rand(2, side, side, generator=rng(seed + 1)) > 0.1
+    phasor = torch.polar(there.to(dtype), 3 * phase + torch.linspace(0, 9, side, dtype=dtype))
+    return Observed(phasor, coherence * there, 0.5 + modulus, torch.full_like(coherence, 0.25))
+
+
+@pytest.fixture(scope="module")
+def net():
+    """With large random weights everywhere, so that nothing is near the identity."""
+    net = PhaseNet(((4, 6), (4, 6)), generator=rng()).double()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, dtype=p.dtype, generator=rng(p.numel())))
+    return net
+
+
+@torch.no_grad()
+def test_a_common_phase_passes_through(net):
+    known, turn = observed(), torch.polar(torch.ones((), dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64))
+    for a, b in zip(net(known._replace(phasor=known.phasor * turn)), net(known), strict=True):
+        torch.testing.assert_close(a, b * turn, rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+def test_conjugation_passes_through(net):
+    known = observed()
+    for a, b in zip(net(known._replace(phasor=known.phasor.conj().resolve_conj())), net(known), strict=True):
+        torch.testing.assert_close(a, b.conj().resolve_conj(), rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+def test_nothing_comes_from_beyond_the_margin(net):
+    side = 2 * net.margin + 2 * net.factor
+    known = observed(side)
+    other = observed(side, seed=9)
+    row = net.margin + net.factor
+    mixed = Observed(*(torch.cat([a[:, :row], b[:, row:]], 1) for a, b in zip(known, other, strict=True)))
+    same, last = net(mixed)[-1], net(known)[-1]
+    assert torch.equal(same[:, : row - net.margin], last[:, : row - net.margin])
+    assert not torch.equal(same[:, :row], last[:, :row])
+
+
+def test_every_parameter_gets_a_gradient(net):
+    outputs = net(observed(32))
+    sum((z - 1).abs().square().mean() for z in outputs).backward()
+    for name, p in net.named_parameters():
+        assert p.grad.isfinite().all(), name
+        assert p.grad.abs().max() > 0, name
+    net.zero_grad()
+
+
+def test_angles_have_bounded_gradients():
+    z = torch.tensor([0j, 1e-9j, 0.01 + 0.01j, 2 - 1j], dtype=torch.complex128, requires_grad=True)
+    out = angle(z)
+    torch.testing.assert_close(out, torch.atan2(z.imag, z.real))
+    out.sum().backward()
+    assert z.grad.abs().max() <= 10
+    torch.testing.assert_close(z.grad[3], torch.tensor((1 + 2j) / 5, dtype=torch.complex128))
+
+
+def test_calibration_counts_errors():
+    """Normal errors whose spread falls with the modulus: the widths are the spread and 1.96 times that."""
+    modulus = torch.rand(400_000, generator=rng())
+    spread = 0.1 + 0.5 * (1 - modulus)
+    calibration = Calibration()
+    uniform = math.pi * torch.tensor(LEVELS)[:, None, None].expand(2, 3, 4)
+    torch.testing.assert_close(calibration(torch.rand(3, 4, generator=rng(2))), uniform)
+    calibration.fit(modulus, spread * torch.randn(400_000, generator=rng(1)))
+    at = torch.linspace(0.05, 0.95, 10)
+    one, two = calibration(at)
+    torch.testing.assert_close(one, 0.1 + 0.5 * (1 - at), rtol=0.04, atol=0)
+    torch.testing.assert_close(two, 1.96 * (0.1 + 0.5 * (1 - at)), rtol=0.04, atol=0)
+    assert (calibration.widths.diff(dim=1) <= 0).all()
+    assert calibration.modulus.shape == (KNOTS,)
+
+
+def test_moduli_and_coherence_are_scipys_means():
+    z = torch.randn(1, 20, 23, dtype=torch.complex128, generator=rng())
+    z[0, 3:6, 4:9] = 0
+    size = np.abs(z[0].numpy())
+    means = [uniform_filter(part, 9, mode="constant") for part in (size, (size > 0).astype(float))]
+    wanted = np.where(size > 0, size * means[1] / means[0], 1.0)
+    np.testing.assert_allclose(relative_modulus(z.abs())[0], wanted, rtol=1e-10)
+    parts = [uniform_filter(part, 5, mode="constant") for part in (z[0].real.numpy(), z[0].imag.numpy(), size)]
+    found = coherence_around(z, z.abs(), 5)[0]
+    np.testing.assert_allclose(found, np.hypot(*parts[:2]) / parts[2], rtol=1e-10)
