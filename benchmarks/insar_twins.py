@@ -156,14 +156,19 @@ def main() -> None:
         "ours": Told(PhaseNet(CHANNELS, generator=torch.Generator().manual_seed(given.seed))),
     }
     title = f"{given.seconds:g} s each on {given.device}, {torch.get_num_threads()} threads, phases only"
-    table = Table("", "parameters", "steps", "looks", "RMSE", "<.3", ".3-.6", ">.6", title=title, box=box.SIMPLE)
+    columns = ("parameters", "steps", "looks", "RMSE", "<.3", ".3-.6", ">.6", "better on")
+    table = Table("", *columns, title=title, box=box.SIMPLE)
+    first: dict[float, list[float]] = {}
     for name, model in models.items():
         steps = trained(model, data, given.seconds, given.lr, given.device)
         size = sum(p.numel() for p in model.parameters())
         for looks in (1.0, 4.0):
             found, phase, coherence = errors(model, looks, given.test)
             cells = [wrapped_rmse(found, phase), *rmse_by_coherence(found, phase, coherence).values()]
-            table.add_row(name, str(size), str(steps), f"{looks:g}", *(f"{cell:.3f}" for cell in cells))
+            own = [wrapped_rmse(a, b) for a, b in zip(found, phase, strict=True)]
+            better = sum(a < b for a, b in zip(own, first.setdefault(looks, own), strict=True))
+            shown = [str(size), str(steps), f"{looks:g}", *(f"{cell:.3f}" for cell in cells)]
+            table.add_row(name, *shown, f"{better} of {given.test}")
     Console(width=110).print(table)
 
 
