@@ -2,7 +2,6 @@
 
 import math
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from manifoldnet.errors import InputError
-from manifoldnet.insar.baselines import gaussian
+from manifoldnet.insar.baselines.local_means import convolve, gaussian
 
 _COARSE, _FINE = 4, 1  # windows of the fringe frequency, in pixels: the least error on simulated scenes
 _ENTRIES = 512
@@ -52,7 +51,7 @@ def estimate_coherence(
     total = unit
     for window in (_COARSE, _FINE):
         total = _without_fringes(unit, kernel, *_frequency(total, window))
-    weight, squares = (_sums(valid, power) for power in (kernel, kernel**2))
+    weight, squares = (convolve(valid, power) for power in (kernel, kernel**2))
     weight = weight.clamp_min(torch.finfo(valid.dtype).eps)
     # of n independent phasors of mean length rho the squared mean length is rho^2 + (1 - rho^2) / n
     once = squares / weight**2
@@ -92,14 +91,6 @@ def _without_fringes(unit: Tensor, kernel: Tensor, right: Tensor, down: Tensor) 
         row = sum(padded[..., i : i + h, j : j + w] * by for j, by in enumerate(turn_right))
         total = total + down_by * row
     return total
-
-
-def _sums(image: Tensor, kernel: Tensor) -> Tensor:
-    """Sum under the separable window of the pixels that exist."""
-    size, (h, w) = len(kernel), image.shape[-2:]
-    padded = pad(image, (size // 2,) * 4)
-    pairs = product(range(size), repeat=2)
-    return sum((kernel[i] * kernel[j] * padded[..., i : i + h, j : j + w] for i, j in pairs), torch.zeros_like(image))
 
 
 def _inverse(length: Tensor, looks: float) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from manifoldnet.insar.delays import unit_square
 from manifoldnet.insar.draws import Draws
 from manifoldnet.insar.fractal import fractal, quantile
+from manifoldnet.insar.grid import turned, unit_square
 
 _RECTANGLES = 3
 _WAVES = 5
@@ -48,7 +48,7 @@ def rectangle(size: int, draw: Draws) -> Tensor:
     turn = draw.uniform(0, math.pi, 1, 1)
     u, v = unit_square(size, turn.device)
     u, v = u - draw.uniform(-1, 1, 1, 1), v - draw.uniform(-1, 1, 1, 1)
-    along, across = u * turn.cos() + v * turn.sin(), v * turn.cos() - u * turn.sin()
+    along, across = turned(u, v, turn)
     return (along.abs() < draw.uniform(0.05, 0.3, 1, 1)) & (across.abs() < draw.uniform(0.05, 0.3, 1, 1))
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from manifoldnet.insar.draws import Draws
 from manifoldnet.insar.fractal import fractal
+from manifoldnet.insar.grid import unit_square
 
 KOLMOGOROV = 11 / 3
 
@@ -30,9 +31,3 @@ def delays(
     if bilinear:
         ramp = ramp + 6 * draw.normal(1, 1) * draw.chance(0.2, 1, 1) * u * v
     return residual + stratified + turbulent + ramp
-
-
-def unit_square(size: int, device: torch.device | None = None) -> tuple[Float32[Tensor, " w"], Float32[Tensor, "h 1"]]:
-    """Coordinates of pixel centres in [-1, 1], right and down."""
-    line = (2 * torch.arange(size, dtype=torch.float32, device=device) + 1) / size - 1
-    return line, line[:, None]

@@ -7,8 +7,8 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from manifoldnet.insar.coherence_maps import rectangle
-from manifoldnet.insar.delays import unit_square
 from manifoldnet.insar.draws import Draws
+from manifoldnet.insar.grid import turned, unit_square
 
 _CELLS = 12
 _RECTANGLES = 5
@@ -51,7 +51,7 @@ def _squares(size: int, draw: Draws) -> Tensor:
     turn = draw.uniform(0, math.pi / 2, 1, 1)
     u, v = unit_square(size, turn.device)
     u, v = u - draw.uniform(-0.4, 0.4, 1, 1), v - draw.uniform(-0.4, 0.4, 1, 1)
-    along, across = u * turn.cos() + v * turn.sin(), v * turn.cos() - u * turn.sin()
+    along, across = turned(u, v, turn)
     number = draw.integers(3, 9, 1, 1)
     depth = (number * (1 - torch.maximum(along.abs(), across.abs()))).floor().clamp_min(0)
     return draw.sign(1, 1) * draw.uniform(0.4, 3, 1, 1) * depth

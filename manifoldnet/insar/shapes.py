@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from manifoldnet.insar.delays import unit_square
+from manifoldnet.insar.grid import unit_square
 from manifoldnet.linalg import wrap_angle
 
 

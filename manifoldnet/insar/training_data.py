@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manifoldnet.insar.draws import Draws
 from manifoldnet.insar.moduli import coherence_around, coherence_of_phasors, relative_modulus
 from manifoldnet.insar.simulate import scenes
 from manifoldnet.insar.speckle import observe, wrapped_gaussian
@@ -65,44 +66,41 @@ class SimulatedPatches:
 def seen(phase: Tensor, coherence: Tensor, amplitude: Tensor, *, generator: torch.Generator) -> Batch:
     """A batch of what is known of patches (b, h, w) with noise at random."""
 
-    def uniform(low: float = 0.0, high: float = 1.0) -> Tensor:
-        drawn = torch.rand(len(phase), 1, 1, generator=generator, device=phase.device)
-        return low + (high - low) * drawn
-
-    coherence = torch.where(uniform() < 0.15, uniform(0.1, 0.95), coherence)
-    looks = torch.exp(uniform(0.0, math.log(MOST_LOOKS)))
-    looks = torch.where(uniform() < 0.6, looks.round(), looks)
-    looks = torch.where(uniform() < 0.4, torch.ones_like(looks), looks)
+    draw = Draws(len(phase), generator)
+    coherence = torch.where(draw.chance(0.15, 1, 1), draw.uniform(0.1, 0.95, 1, 1), coherence)
+    looks = torch.exp(draw.uniform(0.0, math.log(MOST_LOOKS), 1, 1))
+    looks = torch.where(draw.chance(0.6, 1, 1), looks.round(), looks)
+    looks = torch.where(draw.chance(0.4, 1, 1), torch.ones_like(looks), looks)
     speckled, estimate = observe(phase, coherence, looks, generator, amplitude)
-    sigma = torch.exp(uniform(math.log(0.1), math.log(1.3)))
+    sigma = torch.exp(draw.uniform(math.log(0.1), math.log(1.3), 1, 1))
     jittered = wrapped_gaussian(phase, sigma, generator)
 
-    is_normal = uniform() < 0.15
+    is_normal = draw.chance(0.15, 1, 1)
     z = torch.where(is_normal, jittered, speckled)
     power = torch.where(is_normal, torch.ones_like(phase), speckled.abs() / estimate.clamp_min(1e-6))
     estimate = torch.where(is_normal, torch.exp(-0.5 * sigma.square()).expand_as(phase), estimate)
     coherence = torch.where(is_normal, estimate, coherence)
     neighbours = torch.stack([coherence_around(z, power, size) for size in WINDOWS])
-    size = (uniform() * len(WINDOWS)).long()
+    size = (draw.uniform(0, 1, 1, 1) * len(WINDOWS)).long()
     around = torch.gather(neighbours, 0, size.expand_as(phase)[None])[0]
-    kind = uniform()
+    kind = draw.uniform(0, 1, 1, 1)
     shown = torch.where(kind < 0.35, around, torch.where(kind < 0.45, coherence, torch.zeros_like(coherence)))
     # an estimate from one look says nothing; some give it all the same
     by_pixel = (kind > 0.7) & ((looks > 1.01) | is_normal | (kind > 0.95))
     shown = torch.where(by_pixel, estimate, shown)
 
-    known_looks = torch.where((uniform() < 0.5) & ~is_normal, 1 / looks, torch.zeros_like(looks))
-    modulus = torch.where(uniform() < 0.4, relative_modulus(z.abs()), torch.ones_like(phase))
+    known_looks = torch.where(draw.chance(0.5, 1, 1) & ~is_normal, 1 / looks, torch.zeros_like(looks))
+    modulus = torch.where(draw.chance(0.4, 1, 1), relative_modulus(z.abs()), torch.ones_like(phase))
     phasor = torch.polar(torch.ones_like(phase), z.angle())
-    hole = (uniform() < 0.1) & _rectangle(phase, uniform)
+    hole = draw.chance(0.1, 1, 1) & _rectangle(phase, draw)
     phasor, modulus = torch.where(hole, 0, phasor), torch.where(hole, 1, modulus)
     shown = torch.where(shown > 0, shown, coherence_of_phasors(phasor, modulus))
     return phasor, torch.where(hole, 0, shown), modulus, known_looks.expand_as(phase), phase
 
 
-def _rectangle(like: Tensor, uniform: Any) -> Tensor:
+def _rectangle(like: Tensor, draw: Draws) -> Tensor:
     height, width = like.shape[-2:]
     rows = torch.arange(height, device=like.device)[:, None] / height
     columns = torch.arange(width, device=like.device) / width
-    inside_rows = (rows - uniform()).abs() < uniform(0.02, 0.25)
-    return inside_rows & ((columns - uniform()).abs() < uniform(0.02, 0.25))
+    inside_rows = (rows - draw.uniform(0, 1, 1, 1)).abs() < draw.uniform(0.02, 0.25, 1, 1)
+    return inside_rows & ((columns - draw.uniform(0, 1, 1, 1)).abs() < draw.uniform(0.02, 0.25, 1, 1))

@@ -32,12 +32,12 @@ def _mean(z: Tensor, kernel: Tensor) -> Tensor:
     valid = torch.isfinite(z)
     filled = torch.where(valid, z, 0)
     parts = [filled.real, filled.imag] if z.is_complex() else [filled]
-    *sums, weight = _convolve(torch.stack([*parts, valid.to(kernel.dtype)]), kernel)
+    *sums, weight = convolve(torch.stack([*parts, valid.to(kernel.dtype)]), kernel)
     total = torch.complex(*sums) if z.is_complex() else sums[0]
     return torch.where(valid, total / weight.clamp_min(torch.finfo(kernel.dtype).tiny), math.nan)
 
 
-def _convolve(x: Float[Tensor, "*batch h w"], kernel: Float[Tensor, " k"]) -> Float[Tensor, "*batch h w"]:
+def convolve(x: Float[Tensor, "*batch h w"], kernel: Float[Tensor, " k"]) -> Float[Tensor, "*batch h w"]:
     """Convolve rows and columns with an odd ``kernel``; there is nothing outside the image."""
     radius = kernel.numel() // 2
     images = x.reshape(-1, 1, *x.shape[-2:])
