@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from manifoldnet.errors import InputError
+from manifoldnet.insar import simulate
 from manifoldnet.insar.baselines.methods import METHODS, Method
 from manifoldnet.insar.metrics import delta_snr, residues, rmse_by_coherence, ssim, wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser, denoise
 from manifoldnet.insar.shapes import cone, peaks, squares
 from manifoldnet.insar.speckle import observe
-from manifoldnet.insar.train import scenes
 
 Row = dict[str, str | float]
 Progress = Callable[[str], None]
-TEST, TUNING, SHAPES = 1, 2, 3  # streams of random numbers; training draws from stream 0
+TEST, TUNING, SHAPES = 1, 2, 3  # streams of random numbers
 TUNING_SCENES = 3
 FIGURES = {"cone": cone, "peaks": peaks, "squares": squares}
 
@@ -61,7 +62,7 @@ def evaluate(
         looks: numbers of looks to simulate.
         methods: rows of the table; :func:`default_methods` of ``model`` when None.
         model: as in :func:`manifoldnet.insar.denoise`; not used when ``methods`` are given.
-        seed: of scenes and noise; the training seed is fine, its stream is another.
+        seed: of scenes and noise.
         pictures: a folder for a PNG of the first scene at every number of looks, which is made if it is not there.
         progress: is told what is being done.
 
@@ -128,12 +129,12 @@ def evaluate_shapes(
 
 
 def default_methods(model: str | Path | InsarDenoiser = "default") -> list[Method]:
-    """All classical filters whose packages are installed, then the model, with phase only and with coherence."""
+    """All classical filters whose packages are installed, then the model, which see :func:`networks`."""
     return [method for method in METHODS.values() if method.installed] + networks(model)
 
 
 def networks(model: str | Path | InsarDenoiser = "default", name: str = "manifoldnet") -> list[Method]:
-    """The rows of a model, with phase only and with coherence."""
+    """The rows of a model: of complex interferograms, of phases only, and of phases with coherence."""
     network = InsarDenoiser.named(model)
 
     def run(z: Tensor, coherence: Tensor | None, looks: float) -> Tensor:
@@ -142,6 +143,7 @@ def networks(model: str | Path | InsarDenoiser = "default", name: str = "manifol
         return torch.polar(torch.ones_like(phase), phase)
 
     return [
+        Method(f"{name}, complex", lambda z, coherence, looks: run(z, None, looks), amplitude=True),
         Method(f"{name}, phase only", lambda z, coherence, looks: run(z, None, looks)),
         Method(f"{name}, with coherence", run, coherence=True),
     ]
@@ -150,6 +152,14 @@ def networks(model: str | Path | InsarDenoiser = "default", name: str = "manifol
 def left_out() -> dict[str, str]:
     """Classical filters that are not in the table and the packages that they need."""
     return {m.name: m.package for m in METHODS.values() if m.package is not None and not m.installed}
+
+
+def scenes(count: int, size: int, seed: int, stream: int) -> tuple[Tensor, Tensor]:
+    """``count`` phases and coherences (count, size, size); streams of one seed are independent."""
+    mixed = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0])
+    generator = torch.Generator().manual_seed(mixed)
+    drawn = [simulate.scenes(1, size, generator=generator) for _ in range(count)]  # little memory at any count
+    return torch.cat([s.phase for s in drawn]), torch.cat([s.coherence for s in drawn])
 
 
 def observations(count: int, size: int, looks: float, seed: int, stream: int) -> Observations:

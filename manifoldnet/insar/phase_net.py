@@ -107,10 +107,11 @@ def _link(gauge: Tensor, dim: int) -> Tensor:
 class PhaseNet(nn.Module):
     """Filtered phasors of interferograms; the modulus is the expected resultant length.
 
+    The stages are followed by a gradient flow of their phases (:class:`CoupledPhases`).
+
     Args:
         channels: of each stage's U-Net, finest level first; all stages but the last see means over 2 x 2 pixels.
         blocks: residual blocks a level.
-        flow: end in a gradient flow of phases (:class:`CoupledPhases`) whose edges and trust the last stage sets.
         generator: source of the initial parameters.
     """
 
@@ -118,12 +119,11 @@ class PhaseNet(nn.Module):
         self,
         channels: tuple[tuple[int, ...], ...],
         blocks: int = 1,
-        flow: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.with_flow = flow
-        outputs = [(1, 1)] * (len(channels) - 1) + [(4, 3) if flow else (1, 1)]
+        # the last one also sets the edges and the trust of the flow
+        outputs = [(1, 1)] * (len(channels) - 1) + [(4, 3)]
         scales = [2] * (len(channels) - 1) + [1]
         parts = zip(channels, outputs, scales, strict=True)
         stages = [Stage(tuple(c), blocks, o, scale, generator) for c, o, scale in parts]
@@ -142,18 +142,15 @@ class PhaseNet(nn.Module):
 
     def forward(self, known: Observed) -> list[Complex[Tensor, "b h w"]]:
         """The outputs of all stages, the last one being the result."""
-        trust = torch.where(known.coherence > 0, known.coherence.clamp_min(0.05), 0.5)
+        trust = known.coherence.clamp_min(0.05)
         weighted = 2 * known.phasor * known.modulus.clamp(max=4) * trust
         bank = torch.stack([windowed_fourier(weighted, *options) for options in BANK], 1)
         results: list[Tensor] = []
         reference = bank.mean(1)
-        said = Pair(reference.real[:, None], reference.imag[:, None])
         for stage in self.stages:
             reference, said = stage(known, bank, reference)
             results.append(reference)
-        if self.with_flow:
-            results.append(self._flown(reference, said, known))
-        return results
+        return [*results, self._flown(reference, said, known)]
 
     def _flown(self, start: Tensor, said: Pair, known: Observed) -> Tensor:
         y0, data = angle(start), angle(known.phasor)

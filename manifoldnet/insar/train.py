@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from manifoldnet.errors import InputError
-from manifoldnet.insar import simulate
 from manifoldnet.insar.model import InsarDenoiser
 from manifoldnet.insar.training_data import SimulatedPatches
 from manifoldnet.training import RiemannianAdam, RiemannianSGD, fit, read_config
+from manifoldnet.training.fit import check_device
 
 CONFIG = Path(__file__).parent / "weights" / "default.yaml"
 EARLY = 0.25  # weight of the loss of a stage that is not the last
@@ -59,8 +58,7 @@ def train(
     if patch > config["scene_size"] or patch % factor:
         wanted = f"a multiple of {factor} pixels, at most scene_size = {config['scene_size']}"
         raise InputError(f"patch: wanted {wanted}, got {patch}")
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device: wanted 'cpu', or 'cuda' where there is such a device, got {device!r}")
+    check_device(device)
     data = SimulatedPatches(config, device)
     if device == "cuda":
         model.net.compile_stages()
@@ -105,16 +103,8 @@ def calibrate(model: InsarDenoiser, data: SimulatedPatches, count: int) -> None:
     moduli, errors = [], []
     for step in range(count):
         *known, phase = data(step)
-        output = model(*known)[-1][known[0].abs() > 0]
-        truth = torch.polar(torch.ones_like(phase), phase)[known[0].abs() > 0]
+        there = known[0].abs() > 0
+        output, phase = model(*known)[-1][there], phase[there]
         moduli.append(output.abs())
-        errors.append((output * truth.conj()).angle())
+        errors.append((output * torch.polar(torch.ones_like(phase), -phase)).angle())
     model.calibration.fit(torch.cat(moduli), torch.cat(errors))
-
-
-def scenes(count: int, size: int, seed: int, stream: int) -> tuple[Tensor, Tensor]:
-    """``count`` phases and coherences (count, size, size); streams of one seed are independent."""
-    mixed = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0])
-    generator = torch.Generator().manual_seed(mixed)
-    drawn = [simulate.scenes(1, size, generator=generator) for _ in range(count)]  # little memory at any count
-    return torch.cat([s.phase for s in drawn]), torch.cat([s.coherence for s in drawn])

@@ -144,11 +144,16 @@ def _check(steps: int, warmup: float, clip: float, accumulate: int, precision: s
         raise InputError(f"precision: wanted one of {', '.join(PRECISIONS)}, got {precision!r}")
 
 
-def _accelerator(device: str, precision: str) -> Accelerator:
+def check_device(device: str) -> None:
+    """Raise InputError unless the device is "cpu", or "cuda" where there is one."""
     if device not in ("cpu", "cuda"):
         raise InputError(f"device: wanted 'cpu' or 'cuda', got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: 'cuda' was asked for, but this machine or this build of torch has no CUDA device")
+
+
+def _accelerator(device: str, precision: str) -> Accelerator:
+    check_device(device)
     if device == "cpu" and precision == "float16":
         raise InputError("precision: 'float16' wants device 'cuda', got 'cpu'; wanted 'bfloat16' or 'float32' there")
     state = AcceleratorState._shared_state

@@ -15,10 +15,13 @@ from manifoldnet.training.kick_drift import curved_space
 
 
 class _Part(NamedTuple):
+    """A parameter; on a space with a basis at its start, and a ``probe``, the sum of that, to try the metric on."""
+
     parameter: Tensor
     space: Space | None
     start: Tensor
     basis: Tensor | None
+    probe: Tensor | None
     scale: float
 
 
@@ -67,8 +70,10 @@ class LossInChart:
         if parameter.shape[:first][: len(batch)] != batch:
             raise InputError(f"closure: wanted a loss of shape () or of the first dimensions of every parameter, got "
                              f"{tuple(batch)} for a parameter of shape {tuple(parameter.shape)}")  # fmt: skip
-        basis = None if space is None else space.orthonormal_basis(start)
-        return _Part(parameter, space, start, basis, math.sqrt(lr))
+        if space is None:
+            return _Part(parameter, None, start, None, None, math.sqrt(lr))
+        basis = space.orthonormal_basis(start)
+        return _Part(parameter, space, start, basis, basis.sum(-(space.ndim + 1)), math.sqrt(lr))
 
     @staticmethod
     def _coordinates(part: _Part) -> torch.Size:
@@ -102,9 +107,8 @@ class LossInChart:
         self.move(y)
         loss = self._evaluate()
         for part in self.parts:
-            if part.space is not None and part.basis is not None:
-                u = part.basis.sum(-(part.space.ndim + 1))
-                length = part.space.inner(part.parameter.detach(), u, u, keepdim=True)
+            if part.space is not None and part.probe is not None:
+                length = part.space.inner(part.parameter.detach(), part.probe, part.probe, keepdim=True)
                 has_metric = (length.isfinite() & (length > 0)).flatten(loss.dim()).all(-1)
                 loss = torch.where(has_metric, loss, torch.inf)
         return loss

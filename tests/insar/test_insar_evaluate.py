@@ -9,10 +9,10 @@ import torch
 from manifoldnet.errors import InputError
 from manifoldnet.insar import baselines, evaluate
 from manifoldnet.insar.baselines.methods import METHODS, Method
+from manifoldnet.insar.evaluate import scenes
 from manifoldnet.insar.metrics import wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser, denoise
 from manifoldnet.insar.shapes import cone
-from manifoldnet.insar.train import scenes
 
 COUNT, SIZE, SEED = 3, 48, 4
 SOME = ("noisy", "boxcar 5x5", "Gaussian", "Goldstein of amplitudes", "Goldstein-Baran", "WFF weighted by coherence")

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from manifoldnet.errors import InputError
+from manifoldnet.insar.evaluate import scenes
 from manifoldnet.insar.metrics import wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser
-from manifoldnet.insar.train import scenes, shipped_config, squared_error, train
+from manifoldnet.insar.train import shipped_config, squared_error, train
 from manifoldnet.insar.training_data import SimulatedPatches
 
 CONFIG = {
