@@ -7,6 +7,7 @@ command starts fast.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -175,19 +176,27 @@ def train(
     out: Annotated[Path, typer.Option(help="file of weights to write")],
     config: Annotated[Path | None, typer.Option(help="YAML or JSON; by default what made the shipped weights")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="folder from which a training that was killed goes on; insar only")
+    ] = None,
 ) -> None:
-    """Train a model as a recorded configuration says."""
+    """Train a model as a recorded configuration says; several processes where torchrun started them."""
     import torch
 
     from manifoldnet.training import read_config
 
     training = import_module(f"manifoldnet.{job.value}.train")
     _check_target(out, (".safetensors",))
+    if checkpoints is not None and job is not Job.insar:
+        raise InputError(f"checkpoints: wanted job insar, got {job.value}")
     shipped = training.shipped_config()
     settings = shipped if config is None else read_config(config, shipped)
     # sums depend on the number of threads in the last bits, and those grow
     torch.set_num_threads(settings["threads"])
-    model = training.train(settings, device=device, progress=f"training {job.value}")
+    options = {} if checkpoints is None else {"checkpoints": checkpoints}
+    model = training.train(settings, device=device, progress=f"training {job.value}", **options)
+    if int(os.environ.get("RANK", "0")):
+        return
     model.save(out)
     console.print(f"{out}: written")
 

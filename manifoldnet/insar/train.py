@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from manifoldnet.errors import InputError
 from manifoldnet.insar.model import InsarDenoiser
 from manifoldnet.insar.training_data import SimulatedPatches
 from manifoldnet.training import RiemannianAdam, RiemannianSGD, fit, read_config
+from manifoldnet.training.batches import split
 from manifoldnet.training.fit import check_device
 
 CONFIG = Path(__file__).parent / "weights" / "default.yaml"
@@ -40,6 +42,9 @@ def train(
 ) -> InsarDenoiser:
     """A model trained as ``config`` says; the same configuration gives the same weights on the same machine.
 
+    Processes that ``accelerate launch`` or ``torchrun`` started share every batch: however many there are, the steps
+    are those of one, up to rounding.
+
     Args:
         config: ``seed``, ``scenes``, ``scene_size``, ``patch``, ``batch`` (:class:`SimulatedPatches`), ``steps``,
             ``optimizer``, ``lr``, ``warmup``, ``precision`` (:func:`fit`), ``calibration`` (batches), and the model's
@@ -49,7 +54,8 @@ def train(
         checkpoints: folder from which a training that was killed goes on.
 
     Raises:
-        InputError: if there is no such device or optimizer, or the sizes do not go together.
+        InputError: if there is no such device or optimizer, the sizes do not go together, or the batch is no multiple
+            of the processes.
     """
     if config["optimizer"] not in OPTIMIZERS:
         raise InputError(f"optimizer: wanted {' or '.join(OPTIMIZERS)}, got {config['optimizer']!r}")
@@ -59,12 +65,17 @@ def train(
         wanted = f"a multiple of {factor} pixels, at most scene_size = {config['scene_size']}"
         raise InputError(f"patch: wanted {wanted}, got {patch}")
     check_device(device)
+    processes, here = (int(os.environ.get(name, least)) for name, least in (("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    if config["batch"] % processes:
+        raise InputError(f"batch: wanted a multiple of the {processes} processes, got {config['batch']}")
+    if device == "cuda":
+        torch.cuda.set_device(here)  # or all processes would draw their data on the first
     data = SimulatedPatches(config, device)
     if device == "cuda":
         model.net.compile_stages()
     fit(
         model,
-        data,
+        split(data, processes),
         squared_error,
         OPTIMIZERS[config["optimizer"]](model.parameters(), config["lr"]),
         steps=config["steps"],

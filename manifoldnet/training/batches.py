@@ -16,6 +16,19 @@ Batch = Sequence[Tensor]
 Data = Iterable[Batch] | Callable[[int], Batch]
 
 
+def split(data: Callable[[int], Batch], processes: int) -> Callable[[int], Batch]:
+    """Each batch in ``processes`` parts of equally many samples, one after the other, which are batches of their own.
+
+    The number of samples must be a multiple of ``processes``. :func:`fit` gives part r to process r, so that processes share the batches that one would have to itself, and a step
+    is the same however many there are.
+    """
+
+    def part(place: int) -> Batch:
+        return [samples[place % processes :: processes] for samples in data(place // processes)]
+
+    return data if processes == 1 else part
+
+
 class Batches:
     """The batches of ``data`` one after the other, from any place on.
 

@@ -103,6 +103,11 @@ def train_cuda_absent_dti(p, w):
 
 
 @case
+def train_checkpoints_of_dti(p, w):
+    return ["train", "dti", "--out", p / "w.safetensors", "--checkpoints", p]
+
+
+@case
 def train_config_missing(p, w):
     return train(p, "--config", p / "nowhere.json")
 

@@ -1,9 +1,12 @@
 """The training of the denoiser of interferograms: reproducible, fed with what it says, and it learns."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
+import yaml
 
 from manifoldnet.errors import InputError
 from manifoldnet.insar.evaluate import scenes
@@ -11,6 +14,7 @@ from manifoldnet.insar.metrics import wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser
 from manifoldnet.insar.train import shipped_config, squared_error, train
 from manifoldnet.insar.training_data import SimulatedPatches
+from manifoldnet.training.checkpoint import Checkpoints
 
 CONFIG = {
     "seed": 5, "scenes": 3, "scene_size": 40, "patch": 32, "batch": 4, "steps": 3, "optimizer": "riemannian-adam",
@@ -60,6 +64,27 @@ def test_a_killed_training_goes_on(tmp_path):
     whole = train(CONFIG)
     train({**CONFIG, "steps": 3}, checkpoints=tmp_path)
     assert same(train(CONFIG, checkpoints=tmp_path), whole)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path):
+    """The same losses, step by step, and the same weights; both from the command line."""
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({**CONFIG, "steps": 8}))
+    seen = {}
+    for processes in (1, 2):
+        out, folder = tmp_path / f"{processes}.safetensors", tmp_path / str(processes)
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        options = ["--config", config, "--out", out, "--checkpoints", folder]
+        command = [*launcher, "-m", "manifoldnet.cli", "train", "insar", *map(str, options)]
+        subprocess.run(command, check=True, capture_output=True)
+        newest = Checkpoints(folder).newest()
+        assert newest is not None
+        seen[processes] = newest[1]["training"]["losses"], InsarDenoiser.named(out).state_dict()
+    assert len(seen[1][0]) == 8
+    assert seen[2][0] == pytest.approx(seen[1][0], rel=1e-5)
+    for name, value in seen[1][1].items():
+        torch.testing.assert_close(seen[2][1][name], value, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
