@@ -179,6 +179,7 @@ def train(
     checkpoints: Annotated[
         Path | None, typer.Option(help="folder from which a training that was killed goes on; insar only")
     ] = None,
+    start: Annotated[Path | None, typer.Option(help="weights to start from, not at random; insar only")] = None,
 ) -> None:
     """Train a model as a recorded configuration says; several processes where torchrun started them."""
     import torch
@@ -187,13 +188,13 @@ def train(
 
     training = import_module(f"manifoldnet.{job.value}.train")
     _check_target(out, (".safetensors",))
-    if checkpoints is not None and job is not Job.insar:
-        raise InputError(f"checkpoints: wanted job insar, got {job.value}")
+    options = {name: path for name, path in (("checkpoints", checkpoints), ("start", start)) if path is not None}
+    if options and job is not Job.insar:
+        raise InputError(f"{', '.join(options)}: wanted job insar, got {job.value}")
     shipped = training.shipped_config()
     settings = shipped if config is None else read_config(config, shipped)
     # sums depend on the number of threads in the last bits, and those grow
     torch.set_num_threads(settings["threads"])
-    options = {} if checkpoints is None else {"checkpoints": checkpoints}
     model = training.train(settings, device=device, progress=f"training {job.value}", **options)
     if int(os.environ.get("RANK", "0")):
         return

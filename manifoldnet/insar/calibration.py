@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 KNOTS = 48
@@ -35,9 +37,13 @@ class Calibration(nn.Module):
 
     @torch.no_grad()
     def fit(self, modulus: Float[Tensor, " n"], error: Float[Tensor, " n"]) -> None:
-        """Take the quantiles of |error| (radians) among pixels of about equal modulus, which never rise with it."""
+        """Take the quantiles of |error| (radians) among pixels of about equal modulus, the closest that never
+        rise with it."""
         order = modulus.argsort()
         moduli, errors = (x[order][: len(order) // KNOTS * KNOTS].reshape(KNOTS, -1) for x in (modulus, error.abs()))
         self.modulus.copy_(moduli.median(1).values)
         levels = torch.tensor(LEVELS, dtype=errors.dtype, device=errors.device)
-        self.widths.copy_(torch.quantile(errors, levels, dim=1).cummin(1).values)
+        found = torch.quantile(errors, levels, dim=1).cpu().numpy()
+        # a running minimum would take every chance low of a group for the truth of all that follow
+        falling = [isotonic_regression(row, increasing=False).x for row in found]
+        self.widths.copy_(torch.from_numpy(np.stack(falling)))

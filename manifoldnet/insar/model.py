@@ -14,12 +14,12 @@ from manifoldnet.arrays import as_tensor
 from manifoldnet.errors import InputError
 from manifoldnet.insar.calibration import Calibration
 from manifoldnet.insar.moduli import coherence_of_phasors, relative_modulus
-from manifoldnet.insar.phase_net import Observed, PhaseNet
+from manifoldnet.insar.phase_net import Cut, Observed, PhaseNet
 from manifoldnet.insar.tiles import by_tiles
 from manifoldnet.linalg import wrap_angle
 from manifoldnet.training import SavedModel
 
-TILE = 512
+TILE = 768
 Image = TypeVar("Image", np.ndarray, Tensor)
 
 
@@ -55,12 +55,13 @@ class InsarDenoiser(SavedModel):
         self.net = PhaseNet(channels, config["blocks"], generator=generator)
         self.calibration = Calibration()
 
-    def forward(self, *known: Tensor) -> list[Complex[Tensor, "b h w"]]:
+    def forward(self, *known: Tensor, cut: Cut | None = None) -> list[Complex[Tensor, "b h w"]]:
         """The outputs of all stages for an :class:`Observed`, the last one being the filtered phasors.
 
-        Their moduli are expected resultant lengths. Sides are multiples of ``net.factor``.
+        Their moduli are expected resultant lengths. Sides are multiples of ``net.factor``; ``cut`` as in
+        :class:`PhaseNet`.
         """
-        return self.net(Observed(*known))
+        return self.net(Observed(*known), cut)
 
 
 @overload

@@ -8,6 +8,7 @@ network finds out there is turned back by g. So the whole is equivariant by cons
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,8 +28,12 @@ BANK = ((32, 16, 8.0), (16, 8, 8.0), (8, 4, 4.0))
 MODULUS = 1e-3  # phasors shorter than this lose their direction bit by bit
 AROUND = 7  # side in pixels of the square over which phases are compared
 FLOW_STEPS = 4
-COMPLEX_FEATURES = 4 + len(BANK)
-EVEN_FEATURES = COMPLEX_FEATURES + 6 + len(BANK)
+WIDE = (32, 16, 8.0)  # of the windows that continue fringes into what a stage could not see
+COMPLEX_FEATURES = 6 + len(BANK)
+EVEN_FEATURES = COMPLEX_FEATURES + 7 + len(BANK)
+
+
+Cut = tuple[slice, slice]
 
 
 class Observed(NamedTuple):
@@ -59,8 +64,22 @@ def angle(z: Tensor) -> Tensor:
     return at.angle() + turn / (at.real.square() + at.imag.square()).clamp_min(0.01)
 
 
+class Estimate(NamedTuple):
+    """What is known of the true phasors, complex images (b, h, w).
+
+    Attributes:
+        phasor: whose modulus is the expected resultant length.
+        continued: the phasors through windows that are wide enough to continue fringes into noise.
+        frame: of both, the more of the second the shorter the first; its direction is the gauge.
+    """
+
+    phasor: Complex[Tensor, "b h w"]
+    continued: Complex[Tensor, "b h w"]
+    frame: Complex[Tensor, "b h w"]
+
+
 class Stage(nn.Module):
-    """A U-Net on phases relative to ``reference``; its output turns and stretches it.
+    """A U-Net on phases relative to those of an estimate; its output is the next one's phasors.
 
     With ``scale`` s it sees means over s x s pixels, the multilook of radar images, without fringes to blur.
     """
@@ -72,26 +91,29 @@ class Stage(nn.Module):
         self.scale = scale
         self.net = EvenOddUNet((EVEN_FEATURES, COMPLEX_FEATURES), outputs, channels, blocks, generator)
 
-    def forward(self, known: Observed, bank: Tensor, reference: Tensor) -> tuple[Tensor, Pair]:
-        """The next reference, and what else the network has to say."""
+    def forward(self, known: Observed, bank: Tensor, so_far: Estimate) -> tuple[Tensor, Pair]:
+        """The next phasors, and what else the network has to say."""
         # a gauge is a frame to work in; gradients with respect to it grow without bound where it is short
-        gauge = unit(reference.detach())
+        gauge = unit(so_far.frame.detach())
         weighted = known.phasor * known.modulus.clamp(max=4)
-        images = [known.phasor, weighted * known.coherence, *bank.unbind(1)]
-        relative = torch.stack(images, 1) * gauge.conj()[:, None]
-        links = torch.stack([_link(gauge, -1), _link(gauge, -2)], 1)
-        near = relative[:, 0]
-        mean = torch.complex(*(mean_around(x, AROUND) for x in (near.real, near.imag)))
+        images = [known.phasor, weighted * known.coherence, so_far.phasor, so_far.continued, *bank.unbind(1)]
+        relative = [image * gauge.conj() for image in images]
+        mean = torch.complex(*(mean_around(x, AROUND) for x in (relative[0].real, relative[0].imag)))
         moduli = [
-            reference.abs(), mean.abs(), known.coherence, (known.coherence > 0).to(mean.real.dtype), known.looks,
-            torch.log(known.modulus.clamp(1e-2, 1e2)), *bank.abs().unbind(1),
+            so_far.phasor.abs(), so_far.continued.abs(), mean.abs(), known.coherence,
+            (known.coherence > 0).to(mean.real.dtype), known.looks, torch.log(known.modulus.clamp(1e-2, 1e2)),
+            *bank.abs().unbind(1),
         ]  # fmt: skip
-        complexes = torch.cat([relative, links], 1)
-        even = torch.cat([complexes.real, torch.stack(moduli, 1)], 1)
-        out = self.net(Pair(*(avg_pool2d(x, self.scale) for x in (even, complexes.imag))))
+        complexes = [*relative, _link(gauge, -1), _link(gauge, -2)]
+        out = self.net(
+            Pair(self._seen([*(z.real for z in complexes), *moduli]), self._seen([z.imag for z in complexes]))
+        )
         even, odd = (self._enlarged(x.to(mean.real.dtype)) for x in out)
-        step = torch.complex(even[:, 0] + reference.abs(), odd[:, 0])
+        step = torch.complex(even[:, 0] + so_far.frame.abs(), odd[:, 0])
         return step * gauge, Pair(even[:, 1:], odd[:, 1:])
+
+    def _seen(self, images: list[Tensor]) -> Tensor:
+        return torch.stack(images if self.scale == 1 else [avg_pool2d(x, self.scale) for x in images], 1)
 
     def _enlarged(self, x: Tensor) -> Tensor:
         return x if self.scale == 1 else interpolate(x, scale_factor=float(self.scale), mode="bilinear")
@@ -104,6 +126,16 @@ def _link(gauge: Tensor, dim: int) -> Tensor:
     return pad(link, (1, 0) if dim == -1 else (0, 0, 1, 0))
 
 
+def _around(cut: Cut, margin: int, factor: int, shape: Sequence[int]) -> tuple[tuple[Any, ...], Cut]:
+    """The part of an image that is ``margin`` pixels wider than the cut, where there are any, and the cut in that."""
+    area, rest = [], []
+    for part, size in zip(cut, shape, strict=True):
+        start, stop = max(0, part.start - margin), min(size, -(-(part.stop + margin) // factor) * factor)
+        area.append(slice(start, stop))
+        rest.append(slice(part.start - start, part.stop - start))
+    return (..., *area), (rest[0], rest[1])
+
+
 class PhaseNet(nn.Module):
     """Filtered phasors of interferograms; the modulus is the expected resultant length.
 
@@ -113,6 +145,11 @@ class PhaseNet(nn.Module):
         channels: of each stage's U-Net, finest level first; all stages but the last see means over 2 x 2 pixels.
         blocks: residual blocks a level.
         generator: source of the initial parameters.
+
+    Attributes:
+        factor: the sides of images must be multiples of it.
+        margin: pixels on each side that an output can depend on, a multiple of ``factor``.
+        margins: likewise, for the inputs of each stage.
     """
 
     def __init__(
@@ -128,11 +165,15 @@ class PhaseNet(nn.Module):
         parts = zip(channels, outputs, scales, strict=True)
         stages = [Stage(tuple(c), blocks, o, scale, generator) for c, o, scale in parts]
         self.stages = nn.ModuleList(stages)
-        # blocks of an image must start where the windows of the bank do
-        self.factor = max(*(s.scale * s.net.factor for s in stages), *(step for _, step, _ in BANK))
-        of_stages = sum(s.scale * (s.net.reach + 2) + AROUND // 2 for s in stages)
-        reach = max(window for window, _, _ in BANK) + of_stages + FLOW_STEPS
-        self.margin = -(-reach // self.factor) * self.factor
+        # blocks of an image must start where the windows do
+        self.factor = max(*(s.scale * s.net.factor for s in stages), *(step for _, step, _ in (*BANK, WIDE)))
+        reach, margins = FLOW_STEPS, []
+        for stage in reversed(stages):
+            reach += stage.scale * (stage.net.reach + 2) + AROUND // 2
+            margins.append(self._whole(reach))
+            reach += WIDE[0]
+        self.margins = margins[::-1]
+        self.margin = self._whole(reach + max(window for window, _, _ in BANK))
 
     def compile_stages(self) -> None:
         """Compile what is real-valued, for long trainings on a device."""
@@ -140,19 +181,52 @@ class PhaseNet(nn.Module):
             assert isinstance(stage, Stage)
             stage.net.compile()
 
-    def forward(self, known: Observed) -> list[Complex[Tensor, "b h w"]]:
-        """The outputs of all stages, the last one being the result."""
+    def _whole(self, reach: int) -> int:
+        return -(-reach // self.factor) * self.factor
+
+    def forward(self, known: Observed, cut: Cut | None = None) -> list[Complex[Tensor, "b h w"]]:
+        """The outputs of all stages, the last one being the result.
+
+        With ``cut`` there is only the result in these rows and columns, and stages leave out what it does not depend
+        on. It must start at multiples of :attr:`factor`.
+        """
         trust = known.coherence.clamp_min(0.05)
         weighted = 2 * known.phasor * known.modulus.clamp(max=4) * trust
-        bank = torch.stack([windowed_fourier(weighted, *options) for options in BANK], 1)
+        bank = torch.stack([self._windowed(weighted, options) for options in BANK], 1)
         results: list[Tensor] = []
-        reference = bank.mean(1)
-        for stage in self.stages:
-            reference, said = stage(known, bank, reference)
-            results.append(reference)
-        return [*results, self._flown(reference, said, known)]
+        so_far = self.begun(bank)
+        for stage, margin in zip(self.stages, self.margins, strict=True):
+            if results:
+                so_far = self.continued(results[-1])
+            if cut is not None:
+                area, cut = _around(cut, margin, self.factor, known.phasor.shape[-2:])
+                known, bank = Observed(*(image[area] for image in known)), bank[area]
+                so_far = Estimate(*(image[area] for image in so_far))
+            phasor, said = stage(known, bank, so_far)
+            results.append(phasor)
+        result = self.flown(phasor, said, known)
+        return [*results, result] if cut is None else [result[(..., *cut)]]
 
-    def _flown(self, start: Tensor, said: Pair, known: Observed) -> Tensor:
+    def begun(self, bank: Tensor) -> Estimate:
+        """The estimate that the first stage starts from."""
+        mean = bank.mean(1)  # moduli are no resultant lengths yet
+        wide = self._windowed(mean, WIDE)
+        return Estimate(mean, wide, mean + wide)
+
+    def continued(self, phasor: Tensor) -> Estimate:
+        """The estimate with the phasors of a stage, whose moduli say how far they can be trusted."""
+        # where phasors are short, a window sees little but their surroundings, and those are what it continues
+        wide = self._windowed(phasor.detach(), WIDE)
+        trust = (phasor.real.square() + phasor.imag.square()).clamp(max=1)
+        return Estimate(phasor, wide, trust * phasor + (1 - trust) * wide)
+
+    def _windowed(self, z: Tensor, options: tuple[int, int, float]) -> Tensor:
+        # what noise leaves of a window is a gauge too, and shorter than the rounding errors of all that was in it
+        exact = z if self.training else z.to(torch.complex128)
+        return windowed_fourier(exact, *options).to(z.dtype)
+
+    def flown(self, start: Tensor, said: Pair, known: Observed) -> Tensor:
+        """The last stage's phasors after the flow of their phases that the network set."""
         y0, data = angle(start), angle(known.phasor)
         weights = torch.sigmoid(said.even - 2)
         right = y0.diff(dim=-1).detach() + said.odd[:, 0, :, 1:], weights[:, 0, :, 1:]

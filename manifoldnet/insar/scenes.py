@@ -146,7 +146,7 @@ class _Scene(NamedTuple):
         """Tiles with the pixels in them and (2, h, w) phase and uncertainty."""
         waiting: list[tuple[Tile, Pixels, Observed]] = []
         for place in plan:
-            if waiting and (len(waiting) == batch or _size(waiting[0][0]) != _size(place)):
+            if waiting and (len(waiting) == batch or _form(waiting[0][0]) != _form(place)):
                 yield from _results(network, waiting, device)
                 waiting = []
             wide, inside = _with_neighbours(place.window, self.file.shape)
@@ -169,16 +169,16 @@ class _Scene(NamedTuple):
 def _results(
     network: InsarDenoiser, group: Sequence[tuple[Tile, Pixels, Observed]], device: str
 ) -> Iterator[tuple[Tile, Pixels, np.ndarray]]:
-    """One call of the network for windows of equal size."""
+    """One call of the network for windows of equal sizes and cuts."""
     if not group:
         return
     with torch.inference_mode():
         known = zip(*(known for _, _, known in group), strict=True)
         images = Observed(*(torch.stack(images).to(device) for images in known))
-        out = network(*padded(images, network.net.factor))[-1]
+        (out,) = network(*padded(images, network.net.factor), cut=group[0][0].cut)
         both = torch.stack([out.angle(), network.calibration(out.abs())[0]], 1).cpu().numpy()
     for (place, pixels, _), result in zip(group, both, strict=True):
-        yield place, pixels, result[(slice(None), *place.cut)]
+        yield place, pixels, result
 
 
 def _with_neighbours(window: Window, shape: tuple[int, int]) -> tuple[Window, Window]:
@@ -192,9 +192,10 @@ def _with_neighbours(window: Window, shape: tuple[int, int]) -> tuple[Window, Wi
     return (slice(top, below), slice(left, right)), inside
 
 
-def _size(place: Tile) -> tuple[int, int]:
-    rows, columns = place.window
-    return rows.stop - rows.start, columns.stop - columns.start
+def _form(place: Tile) -> tuple[int, ...]:
+    """Of windows that one call of the network can filter: their sizes and cuts."""
+    sizes = [part.stop - part.start for part in place.window]
+    return (*sizes, *(end for part in place.cut for end in (part.start, part.stop)))
 
 
 def _write(out: Any, file: Opened, layer: int, place: Tile, pixels: Pixels, result: np.ndarray) -> None:

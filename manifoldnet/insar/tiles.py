@@ -62,5 +62,5 @@ def by_tiles(network: Any, known: Observed, tile: int) -> Complex[Tensor, "h w"]
     height, width = out.shape
     for place in tiles((height, width), tile, factor, network.net.margin):
         window = padded(Observed(*(image[place.window][None] for image in known)), factor)
-        out[place.inner] = network(*window)[-1][0][place.cut]
+        out[place.inner] = network(*window, cut=place.cut)[-1][0]
     return out

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from manifoldnet.errors import InputError
 from manifoldnet.insar.model import InsarDenoiser
-from manifoldnet.insar.training_data import SimulatedPatches
+from manifoldnet.insar.training_data import SimulatedPatches, unaided
 from manifoldnet.training import RiemannianAdam, RiemannianSGD, fit, read_config
 from manifoldnet.training.batches import split
 from manifoldnet.training.fit import check_device
@@ -39,6 +39,7 @@ def train(
     device: str = "cpu",
     progress: str | None = None,
     checkpoints: str | Path | None = None,
+    start: str | Path | None = None,
 ) -> InsarDenoiser:
     """A model trained as ``config`` says; the same configuration gives the same weights on the same machine.
 
@@ -47,11 +48,12 @@ def train(
 
     Args:
         config: ``seed``, ``scenes``, ``scene_size``, ``patch``, ``batch`` (:class:`SimulatedPatches`), ``steps``,
-            ``optimizer``, ``lr``, ``warmup``, ``precision`` (:func:`fit`), ``calibration`` (batches), and the model's
-            ``channels`` and ``blocks``.
+            ``optimizer``, ``lr``, ``warmup``, ``precision`` (:func:`fit`), ``calibration`` (batches of whole scenes),
+            and the model's ``channels`` and ``blocks``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
         checkpoints: folder from which a training that was killed goes on.
+        start: file of weights to start from instead of random ones.
 
     Raises:
         InputError: if there is no such device or optimizer, the sizes do not go together, or the batch is no multiple
@@ -60,6 +62,12 @@ def train(
     if config["optimizer"] not in OPTIMIZERS:
         raise InputError(f"optimizer: wanted {' or '.join(OPTIMIZERS)}, got {config['optimizer']!r}")
     model = InsarDenoiser(config, torch.Generator().manual_seed(config["seed"]))
+    if start is not None:
+        given = InsarDenoiser.load(start)
+        for name in ("channels", "blocks"):
+            if given.config[name] != config[name]:
+                raise InputError(f"start: wanted weights of {name} {config[name]}, got {given.config[name]}")
+        model.load_state_dict(given.state_dict())
     patch, factor = config["patch"], model.net.factor
     if patch > config["scene_size"] or patch % factor:
         wanted = f"a multiple of {factor} pixels, at most scene_size = {config['scene_size']}"
@@ -85,7 +93,7 @@ def train(
         progress=progress,
         checkpoints=checkpoints,
     )
-    calibrate(model, SimulatedPatches(config | {"seed": config["seed"] + 1}, device, "mixed"), config["calibration"])
+    calibrate(model, config, device)
     trained = InsarDenoiser(config)  # whose layers are not compiled for the device
     trained.load_state_dict(model.state_dict())
     return trained.eval()
@@ -109,13 +117,12 @@ def squared_error(
 
 
 @torch.no_grad()
-def calibrate(model: InsarDenoiser, data: SimulatedPatches, count: int) -> None:
-    """Measure the errors at each modulus on ``count`` batches of scenes that were not trained on."""
+def calibrate(model: InsarDenoiser, config: dict[str, Any], device: str = "cpu") -> None:
+    """Measure the errors at each modulus on ``calibration`` batches of :func:`unaided`, never trained on."""
     moduli, errors = [], []
-    for step in range(count):
-        *known, phase = data(step)
-        there = known[0].abs() > 0
-        output, phase = model(*known)[-1][there], phase[there]
-        moduli.append(output.abs())
-        errors.append((output * torch.polar(torch.ones_like(phase), -phase)).angle())
+    for step in range(config["calibration"]):
+        *known, phase = unaided(config, step, device)
+        output = model(*known)[-1]
+        moduli.append(output.abs().flatten())
+        errors.append((output * torch.polar(torch.ones_like(phase), -phase)).angle().flatten())
     model.calibration.fit(torch.cat(moduli), torch.cat(errors))

@@ -19,14 +19,15 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 SCENES_AT_ONCE = 16
 WINDOWS = (3, 5, 7, 9)  # of coherence estimated over neighbours
 MOST_LOOKS = 20.0
+UNSEEN_LOOKS = (2, 9)  # and all within 1 / 2 of them, so that evaluations can show what a network does there
 
 
 class SimulatedPatches:
     """Batches of patches of a pool of scenes, a function of the step: each is drawn anew from a seed of its own.
 
-    Nine samples in ten or so show speckle of 1 to 20 looks, the others wrapped normal noise of the phase. Coherence is
-    shown as people have it: estimated from the looks of each pixel, from the neighbours as well, known, or not at all,
-    where an estimate from phases alone takes its place, as it does in use.
+    Nine samples in ten or so show speckle of 1 to 20 looks but for :data:`UNSEEN_LOOKS`, the others wrapped normal
+    noise of the phase. Coherence is shown as people have it: estimated from the looks of each pixel, from the
+    neighbours as well, known, or not at all, where an estimate from phases alone takes its place, as it does in use.
     The number of looks and the moduli are shown or withheld independently of that; some patches have holes.
 
     Args:
@@ -63,6 +64,22 @@ class SimulatedPatches:
         return seen(*(image[which, rows, columns] for image in self.scenes), generator=generator)
 
 
+def unaided(config: dict[str, Any], step: int, device: str = "cpu") -> Batch:
+    """A batch of mixed scenes of ``scene_size``, or half of it at odd steps, at 1 to 20 looks; only phases are known.
+
+    What a network says of its own errors is measured on these: with more to go by, they are smaller than it says.
+    """
+    n, side = config["batch"], config["scene_size"] // (1 + step % 2)
+    generator = torch.Generator(device).manual_seed(((config["seed"] + 1) << 32) + step)
+    phase, coherence, _ = scenes(n, side, generator=generator, distribution="mixed")
+    draw = Draws(n, generator)
+    looks = torch.exp(draw.uniform(0.0, math.log(MOST_LOOKS), 1, 1))
+    looks = torch.where(draw.chance(0.4, 1, 1), torch.ones_like(looks), looks)
+    phasor = observe(phase, coherence, looks, generator)[0].sgn()
+    one = torch.ones_like(phase)
+    return phasor, coherence_of_phasors(phasor, one), one, torch.zeros_like(one), phase
+
+
 def seen(phase: Tensor, coherence: Tensor, amplitude: Tensor, *, generator: torch.Generator) -> Batch:
     """A batch of what is known of patches (b, h, w) with noise at random."""
 
@@ -70,6 +87,8 @@ def seen(phase: Tensor, coherence: Tensor, amplitude: Tensor, *, generator: torc
     coherence = torch.where(draw.chance(0.15, 1, 1), draw.uniform(0.1, 0.95, 1, 1), coherence)
     looks = torch.exp(draw.uniform(0.0, math.log(MOST_LOOKS), 1, 1))
     looks = torch.where(draw.chance(0.6, 1, 1), looks.round(), looks)
+    for unseen in UNSEEN_LOOKS:
+        looks = torch.where((looks - unseen).abs() <= 0.5, torch.full_like(looks, unseen + 1), looks)
     looks = torch.where(draw.chance(0.4, 1, 1), torch.ones_like(looks), looks)
     speckled, estimate = observe(phase, coherence, looks, generator, amplitude)
     sigma = torch.exp(draw.uniform(math.log(0.1), math.log(1.3), 1, 1))

@@ -19,8 +19,8 @@ Data = Iterable[Batch] | Callable[[int], Batch]
 def split(data: Callable[[int], Batch], processes: int) -> Callable[[int], Batch]:
     """Each batch in ``processes`` parts of equally many samples, one after the other, which are batches of their own.
 
-    The number of samples must be a multiple of ``processes``. :func:`fit` gives part r to process r, so that processes share the batches that one would have to itself, and a step
-    is the same however many there are.
+    :func:`fit` gives part r to process r, so processes share the batches that one would have to itself, and a step is
+    the same however many there are. The number of samples must be a multiple of theirs.
     """
 
     def part(place: int) -> Batch:

@@ -16,9 +16,10 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def observed(side=48, seed=0, dtype=torch.float64):
-    phase, coherence, modulus = torch.rand(3, 2, side, side, dtype=dtype, generator=rng(seed)).unbind(0)
-    there = torch.rand(2, side, side, generator=rng(seed + 1)) > 0.1
+def observed(side=48, seed=0, dtype=torch.float64, height=None):
+    shape = 2, height or side, side
+    phase, coherence, modulus = torch.rand(3, *shape, dtype=dtype, generator=rng(seed)).unbind(0)
+    there = torch.rand(*shape, generator=rng(seed + 1)) > 0.1
     phasor = torch.polar(there.to(dtype), 3 * phase + torch.linspace(0, 9, side, dtype=dtype))
     return Observed(phasor, coherence * there, 0.5 + modulus, torch.full_like(coherence, 0.25))
 
@@ -26,7 +27,7 @@ def observed(side=48, seed=0, dtype=torch.float64):
 @pytest.fixture(scope="module")
 def net():
     """With large random weights everywhere, so that nothing is near the identity."""
-    net = PhaseNet(((4, 6), (4, 6)), generator=rng()).double()
+    net = PhaseNet(((4, 6), (4,)), generator=rng()).double()
     with torch.no_grad():
         for p in net.parameters():
             p.add_(0.1 * torch.randn(p.shape, dtype=p.dtype, generator=rng(p.numel())))
@@ -50,13 +51,31 @@ def test_conjugation_passes_through(net):
 @torch.no_grad()
 def test_nothing_comes_from_beyond_the_margin(net):
     side = 2 * net.margin + 2 * net.factor
-    known = observed(side)
-    other = observed(side, seed=9)
+    known = observed(height=side)
+    other = observed(height=side, seed=9)
     row = net.margin + net.factor
     mixed = Observed(*(torch.cat([a[:, :row], b[:, row:]], 1) for a, b in zip(known, other, strict=True)))
     same, last = net(mixed)[-1], net(known)[-1]
     assert torch.equal(same[:, : row - net.margin], last[:, : row - net.margin])
     assert not torch.equal(same[:, :row], last[:, :row])
+
+
+@torch.no_grad()
+def test_a_cut_leaves_out_what_does_not_matter(net):
+    """In corners, at edges and inside, for sizes that are no multiples of the factor; smaller images at every stage."""
+    height, width = net.margin + 3 * net.factor, net.margin + 8 * net.factor
+    known = Observed(*(image[:1] for image in observed(width, height=height)))
+    whole = net(known)[-1]
+    sizes = []
+    hooks = [stage.register_forward_hook(lambda m, i, out: sizes.append(out[0].numel())) for stage in net.stages]
+    corner, edge, inside = ((0, 33), (16, 48)), ((height - 48, height), (0, 50)), ((32, 40), (112, 121))
+    for rows, columns in (corner, edge, inside):
+        cut = slice(*rows), slice(*columns)
+        (part,) = net(known, cut)
+        torch.testing.assert_close(part, whole[(..., *cut)], rtol=0, atol=1e-10)
+    for hook in hooks:
+        hook.remove()
+    assert sizes[0] > sizes[1]
 
 
 def test_every_parameter_gets_a_gradient(net):

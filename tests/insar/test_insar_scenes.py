@@ -116,7 +116,7 @@ def test_tiles_without_data_cost_nothing(tmp_path, network, monkeypatch):
     source = save(tmp_path / "a.npy", z)
     seen, count = [], []
     forward = network.forward
-    monkeypatch.setattr(network, "forward", lambda *known: seen.append(len(known[0])) or forward(*known))
+    monkeypatch.setattr(network, "forward", lambda *known, cut: seen.append(len(known[0])) or forward(*known, cut=cut))
     denoise_file(source, tmp_path / "out.npy", model=network, tile=TILE, progress=lambda *done: count.append(done))
     assert len(seen) == 6  # two of the four columns of tiles, three rows
     assert sorted(count) == [(n, 12) for n in range(1, 13)]

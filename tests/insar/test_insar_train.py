@@ -66,6 +66,16 @@ def test_a_killed_training_goes_on(tmp_path):
     assert same(train(CONFIG, checkpoints=tmp_path), whole)
 
 
+def test_it_starts_from_given_weights(tmp_path):
+    first, path = InsarDenoiser(CONFIG, generator(3)), tmp_path / "w.safetensors"
+    first.save(path)
+    after = train({**CONFIG, "lr": 1e-9}, start=path).state_dict()
+    for name, value in first.net.state_dict().items():
+        torch.testing.assert_close(after["net." + name], value, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match=r"start.*channels.*4, 8.*4, 6"):
+        train({**CONFIG, "channels": [[4, 8], [4, 6]]}, start=path)
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path):
     """The same losses, step by step, and the same weights; both from the command line."""
@@ -114,6 +124,11 @@ def test_batches():
     assert abs(modulus.mean() - 1) < 0.1
     shown = {"looks": looks, "moduli": (modulus - 1).abs()}
     shares = {name: (image.flatten(1).amax(1) > 0).float().mean().item() for name, image in shown.items()}
+    known = 1 / looks[looks > 0]
+    assert known.min() >= 0.999
+    assert known.max() > 12
+    for unseen in (2, 9):
+        assert (known - unseen).abs().min() > 0.49
     assert (coherence[there] > 0).all()
     assert 0.3 < shares["looks"] < 0.6
     assert 0.25 < shares["moduli"] < 0.55
