@@ -23,7 +23,7 @@ def main() -> None:
     """Print the table of :func:`manifoldnet.insar.evaluate.evaluate` and the errors over BM3D's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=16)
-    parser.add_argument("--looks", type=float, nargs="+", default=[1, 2, 4, 9], help="the network never saw 2 and 9")
+    parser.add_argument("--looks", type=float, nargs="+", default=[1, 2, 4, 9])
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = evaluate(

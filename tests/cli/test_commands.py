@@ -137,7 +137,7 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
     """The tables of the three commands, on inputs that are small enough for a test."""
     insar, dti = manifoldnet.insar.evaluate, manifoldnet.dti.evaluate
     monkeypatch.setattr(insar, "evaluate", functools.partial(insar.evaluate, size=32))
-    monkeypatch.setattr(insar, "evaluate_shapes", functools.partial(insar.evaluate_shapes, (0.7,), size=32))
+    monkeypatch.setattr(insar, "evaluate_shapes", functools.partial(insar.evaluate_shapes, size=32))
     monkeypatch.setattr(insar, "default_methods", lambda m: [insar.METHODS["boxcar 5x5"], *insar.networks(m)])
     monkeypatch.setattr(insar, "left_out", lambda: {"BM3D": "bm3d"})
     monkeypatch.setattr(dti, "evaluate_phantoms", functools.partial(dti.evaluate_phantoms, size=10, snrs=(10.0,)))
@@ -154,7 +154,7 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
         assert (code, err) == (0, "")
         assert all(word in out for word in words)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"looks-1.png", "looks-4.png"}
-    assert len(list((tmp_path / "b").glob("*.png"))) == 6
+    assert len(list((tmp_path / "b").glob("*.png"))) == 18
 
 
 def test_evaluate_on_a_scan(cli, weights, tmp_path, monkeypatch):
