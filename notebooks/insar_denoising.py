@@ -199,7 +199,7 @@ for network in (Filter(), Plain()):
 # ## 4. A network of one's own
 #
 # `train` takes a configuration and returns a model that `denoise` accepts. Below: few channels, few scenes, small
-# patches and about a minute on a core. The full training has the configuration that is printed first, the one in
+# patches and a minute or two on a core. The full training has the configuration that is printed first, the one in
 # `configs/insar.yaml`, and wants a GPU:
 # `manifoldnet train insar --config configs/insar.yaml --device cuda --out weights.safetensors`.
 
@@ -223,7 +223,7 @@ for name, model in models.items():
     print("{:9}{:12,d}{:15.3f}{:9.3f}{:16.3f}{:9.3f}".format(name, count, *errors))
 
 # %% [markdown]
-# The table is the wrapped RMSE in radians on the scene of section 1. A minute brings a small network into the company of
+# The table is the wrapped RMSE in radians on the scene of section 1. A minute or two bring a small network into the company of
 # the classical filters. The shipped one has more channels, more stages, and has seen many more patches.
 #
 # ## 5. Files as processors write them

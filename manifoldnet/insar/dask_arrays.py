@@ -48,8 +48,9 @@ def denoise_array(
     if given.ndim not in (2, 3) or given.dtype.kind not in "fc":
         got = f"{given.shape} of {given.dtype}"
         raise InputError(f"phase_or_complex: wanted shape (n, H, W) or (H, W), real (radians) or complex, got {got}")
-    net = InsarDenoiser.named(model).net
-    chunks = (*given.chunks[:-2], *(_aligned(sizes, net.factor, net.margin) for sizes in given.chunks[-2:]))
+    network = InsarDenoiser.named(model)
+    factor, margin = network.net.factor, network.margin
+    chunks = (*given.chunks[:-2], *(_aligned(sizes, factor, margin) for sizes in given.chunks[-2:]))
     arrays = [given.rechunk(chunks)]
     if coherence is not None:
         known = da.asarray(coherence)
@@ -62,7 +63,7 @@ def denoise_array(
     # one pass gives all images: a structured array has the shape and chunks of the phases
     dtype = np.dtype([(name, real) for name in names])
     # an axis in one piece has no neighbours
-    depth = {axis: net.margin if len(sizes) > 1 else 0 for axis, sizes in enumerate(chunks)}
+    depth = {axis: margin if len(sizes) > 1 else 0 for axis, sizes in enumerate(chunks)}
     if given.ndim == 3:
         depth[0] = 0
     meta = np.empty((0,) * given.ndim, dtype)

@@ -7,19 +7,20 @@ from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 import torch
-from jaxtyping import Complex
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from manifoldnet.arrays import as_tensor
 from manifoldnet.errors import InputError
-from manifoldnet.insar.calibration import Calibration
-from manifoldnet.insar.moduli import coherence_of_phasors, relative_modulus
-from manifoldnet.insar.phase_net import Cut, Observed, PhaseNet
+from manifoldnet.insar.calibration import Calibration, input_kind
+from manifoldnet.insar.moduli import coherence_of_phasors, mean_around, relative_modulus
+from manifoldnet.insar.phase_net import Cut, Observed, PhaseNet, around
 from manifoldnet.insar.tiles import by_tiles
 from manifoldnet.linalg import wrap_angle
 from manifoldnet.training import SavedModel
 
 TILE = 768
+SURROUNDINGS = 31  # side in pixels of the square whose moduli say how far a single one can be trusted
 Image = TypeVar("Image", np.ndarray, Tensor)
 
 
@@ -55,13 +56,35 @@ class InsarDenoiser(SavedModel):
         self.net = PhaseNet(channels, config["blocks"], generator=generator)
         self.calibration = Calibration()
 
-    def forward(self, *known: Tensor, cut: Cut | None = None) -> list[Complex[Tensor, "b h w"]]:
+    @property
+    def margin(self) -> int:
+        """Pixels on each side that an estimate can depend on, a multiple of ``net.factor``."""
+        return self.net.margin + self._widened
+
+    @property
+    def _widened(self) -> int:
+        return self.net.whole(SURROUNDINGS // 2)
+
+    def forward(self, *known: Tensor) -> list[Complex[Tensor, "b h w"]]:
         """The outputs of all stages for an :class:`Observed`, the last one being the filtered phasors.
 
-        Their moduli are expected resultant lengths. Sides are multiples of ``net.factor``; ``cut`` as in
-        :class:`PhaseNet`.
+        Their moduli are expected resultant lengths. Sides are multiples of ``net.factor``.
         """
-        return self.net(Observed(*known), cut)
+        return self.net(Observed(*known))
+
+    def estimate(self, known: Observed, cut: Cut, kind: int) -> Float[Tensor, "3 b h w"]:
+        """Phase, uncertainty and bound of :class:`Denoised` in these rows and columns; ``cut`` as in
+        :class:`PhaseNet`, ``kind`` as in :class:`Calibration`."""
+        area, inside = around(cut, self._widened, self.net.factor, known.phasor.shape[-2:])
+        (out,) = self.net(known, area[1:])
+        widths = self.calibration(out.abs(), surroundings(out.abs(), known.phasor[area] != 0), kind)
+        return torch.cat([out.angle()[None], widths])[(..., *inside)]
+
+
+def surroundings(modulus: Float[Tensor, "b h w"], there: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """Mean modulus in a square of 31 by 31 pixels, of those with data; 0 where there are none."""
+    share = mean_around(there.to(modulus.dtype), SURROUNDINGS)
+    return mean_around(modulus * there, SURROUNDINGS) / share.clamp_min(1e-6)
 
 
 @overload
@@ -119,21 +142,19 @@ def denoise(
             out of range, or there is no data at all.
     """
     given = as_tensor("phase_or_complex", phase_or_complex)
-    known, valid = observed(given, coherence, looks)
+    known, valid, kind = observed(given, coherence, looks)
     network = InsarDenoiser.named(model).to(given.device)
     with torch.inference_mode():
-        filtered = by_tiles(network, known, tile)
         real = given.real.dtype if given.is_complex() else given.dtype
-        images = [wrap_angle(filtered.angle().to(real))]
-        if uncertainty:
-            images.extend(network.calibration(filtered.abs()).to(real))
-        images = [torch.where(valid, image, torch.nan) for image in images]
+        phase, *widths = torch.where(valid, by_tiles(network, known, kind, tile).to(real), torch.nan)
+    images = [wrap_angle(phase), *widths] if uncertainty else [wrap_angle(phase)]
     arrays: Any = images if isinstance(phase_or_complex, Tensor) else [image.numpy() for image in images]
     return Denoised(*arrays) if uncertainty else arrays[0]
 
 
-def observed(given: Tensor, coherence: Any, looks: float | int | None) -> tuple[Observed, Tensor]:
-    """What the network is told of an image (H, W), and where there are data; errors as in :func:`denoise`."""
+def observed(given: Tensor, coherence: Any, looks: float | int | None) -> tuple[Observed, Tensor, int]:
+    """What the network is told of an image (H, W), where there are data, and the kind of input; errors as in
+    :func:`denoise`."""
     if given.dim() != 2 or not (given.is_floating_point() or given.is_complex()):
         got = f"{tuple(given.shape)} of {given.dtype}"
         raise InputError(f"phase_or_complex: wanted shape (H, W), real (radians) or complex, got {got}")
@@ -147,7 +168,8 @@ def observed(given: Tensor, coherence: Any, looks: float | int | None) -> tuple[
         if looks == 1 and bool((estimate[valid] > 1 - 1e-4).all()):
             estimate = None
     phase, modulus = (given.angle(), given.abs()) if given.is_complex() else (given, None)
-    return told(phase, modulus, valid, estimate, looks), valid
+    kind = input_kind(moduli=modulus is not None, coherence=estimate is not None)
+    return told(phase, modulus, valid, estimate, looks), valid, kind
 
 
 def told(phase: Tensor, modulus: Tensor | None, valid: Tensor, estimate: Tensor | None, looks: Any) -> Observed:

@@ -11,7 +11,8 @@ WINDOW = 5
 
 def mean_around(x: Float[Tensor, "b h w"], size: int) -> Float[Tensor, "b h w"]:
     """Mean over a square of ``size`` by ``size`` pixels, odd, with zeros outside the image."""
-    return avg_pool2d(x[:, None], size, 1, size // 2)[:, 0]
+    rows = avg_pool2d(x[:, None], (size, 1), 1, (size // 2, 0))
+    return avg_pool2d(rows, (1, size), 1, (0, size // 2))[:, 0]
 
 
 def relative_modulus(modulus: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:

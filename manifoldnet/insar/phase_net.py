@@ -126,7 +126,7 @@ def _link(gauge: Tensor, dim: int) -> Tensor:
     return pad(link, (1, 0) if dim == -1 else (0, 0, 1, 0))
 
 
-def _around(cut: Cut, margin: int, factor: int, shape: Sequence[int]) -> tuple[tuple[Any, ...], Cut]:
+def around(cut: Cut, margin: int, factor: int, shape: Sequence[int]) -> tuple[tuple[Any, ...], Cut]:
     """The part of an image that is ``margin`` pixels wider than the cut, where there are any, and the cut in that."""
     area, rest = [], []
     for part, size in zip(cut, shape, strict=True):
@@ -170,10 +170,10 @@ class PhaseNet(nn.Module):
         reach, margins = FLOW_STEPS, []
         for stage in reversed(stages):
             reach += stage.scale * (stage.net.reach + 2) + AROUND // 2
-            margins.append(self._whole(reach))
+            margins.append(self.whole(reach))
             reach += WIDE[0]
         self.margins = margins[::-1]
-        self.margin = self._whole(reach + max(window for window, _, _ in BANK))
+        self.margin = self.whole(reach + max(window for window, _, _ in BANK))
 
     def compile_stages(self) -> None:
         """Compile what is real-valued, for long trainings on a device."""
@@ -181,7 +181,8 @@ class PhaseNet(nn.Module):
             assert isinstance(stage, Stage)
             stage.net.compile()
 
-    def _whole(self, reach: int) -> int:
+    def whole(self, reach: int) -> int:
+        """The multiple of :attr:`factor` that is ``reach`` pixels or a little more."""
         return -(-reach // self.factor) * self.factor
 
     def forward(self, known: Observed, cut: Cut | None = None) -> list[Complex[Tensor, "b h w"]]:
@@ -199,7 +200,7 @@ class PhaseNet(nn.Module):
             if results:
                 so_far = self.continued(results[-1])
             if cut is not None:
-                area, cut = _around(cut, margin, self.factor, known.phasor.shape[-2:])
+                area, cut = around(cut, margin, self.factor, known.phasor.shape[-2:])
                 known, bank = Observed(*(image[area] for image in known)), bank[area]
                 so_far = Estimate(*(image[area] for image in so_far))
             phasor, said = stage(known, bank, so_far)

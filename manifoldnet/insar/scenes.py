@@ -1,6 +1,6 @@
 """Scenes of any size, from file to file: windows are read, filtered and written one after the other.
 
-A tile of pixels is filtered in the window that reaches ``network.net.margin`` pixels beyond it, and windows start at
+A tile of pixels is filtered in the window that reaches ``network.margin`` pixels beyond it, and windows start at
 multiples of ``network.net.factor`` from the corner of the image, so a pixel's result does not depend on its tile.
 """
 
@@ -17,6 +17,7 @@ import torch
 
 from manifoldnet.errors import InputError
 from manifoldnet.files import all_written_whole
+from manifoldnet.insar.calibration import input_kind
 from manifoldnet.insar.model import TILE, InsarDenoiser, check_looks, told
 from manifoldnet.insar.moduli import NEIGHBOURHOOD
 from manifoldnet.insar.opened import Opened, Pixels, Survey, opened
@@ -107,7 +108,7 @@ def denoise_file(
         paths = [target] if uncertainty is None else [target, uncertainty]
         scratch = stack.enter_context(all_written_whole(paths))
         file = stack.enter_context(opened(source, coherence, width=width, dataset=dataset))
-        plan = list(tiles(file.shape, tile, network.net.factor, network.net.margin))
+        plan = list(tiles(file.shape, tile, network.net.factor, network.margin))
         first, used = file.survey(), False
         with ExitStack() as writing:
             out = writing.enter_context(file.raster.header.create(scratch[0]))
@@ -145,19 +146,21 @@ class _Scene(NamedTuple):
     ) -> Iterator[tuple[Tile, Pixels, np.ndarray]]:
         """Tiles with the pixels in them and (2, h, w) phase and uncertainty."""
         waiting: list[tuple[Tile, Pixels, Observed]] = []
+        kind = 0
         for place in plan:
             if waiting and (len(waiting) == batch or _form(waiting[0][0]) != _form(place)):
-                yield from _results(network, waiting, device)
+                yield from _results(network, waiting, kind, device)
                 waiting = []
             wide, inside = _with_neighbours(place.window, self.file.shape)
             pixels = self.file.read(wide, self.survey, self.layer)
+            kind = input_kind(moduli=pixels.amplitude is not None, coherence=self.with_coherence)
             known = Observed(*(image[inside] for image in self._told(pixels)))
             core = pixels.part(inside).part(place.cut)
             if np.isnan(core.phase).all():
                 yield place, core, np.zeros((2, *core.phase.shape), np.float32)
             else:
                 waiting.append((place, core, known))
-        yield from _results(network, waiting, device)
+        yield from _results(network, waiting, kind, device)
 
     def _told(self, pixels: Pixels) -> Observed:
         phase = torch.from_numpy(pixels.phase)
@@ -167,7 +170,7 @@ class _Scene(NamedTuple):
 
 
 def _results(
-    network: InsarDenoiser, group: Sequence[tuple[Tile, Pixels, Observed]], device: str
+    network: InsarDenoiser, group: Sequence[tuple[Tile, Pixels, Observed]], kind: int, device: str
 ) -> Iterator[tuple[Tile, Pixels, np.ndarray]]:
     """One call of the network for windows of equal sizes and cuts."""
     if not group:
@@ -175,9 +178,8 @@ def _results(
     with torch.inference_mode():
         known = zip(*(known for _, _, known in group), strict=True)
         images = Observed(*(torch.stack(images).to(device) for images in known))
-        (out,) = network(*padded(images, network.net.factor), cut=group[0][0].cut)
-        both = torch.stack([out.angle(), network.calibration(out.abs())[0]], 1).cpu().numpy()
-    for (place, pixels, _), result in zip(group, both, strict=True):
+        found = network.estimate(padded(images, network.net.factor), group[0][0].cut, kind).cpu().numpy()
+    for (place, pixels, _), result in zip(group, found[:2].swapaxes(0, 1), strict=True):
         yield place, pixels, result
 
 

@@ -45,7 +45,7 @@ def scenes(count: int, size: int, *, generator: torch.Generator, distribution: s
         size: side in pixels, at least 8.
         generator: the only source of chance.
         distribution: "mixed", or "training", which adds circular cracks, twisted ramps, vegetation and water, and
-            in which the phase of one scene of ten is piecewise constant (:func:`plateaus.plateaus`).
+            in which the phase of three scenes of ten is piecewise constant (:func:`plateaus.plateaus`).
 
     Raises:
         InputError: if an argument is out of range.
@@ -62,7 +62,7 @@ def scenes(count: int, size: int, *, generator: torch.Generator, distribution: s
     phase = _sampled(phase, draw)
     coherence = coherence_map(size, draw)
     if everything:
-        phase = torch.where(draw.chance(0.1, 1, 1), plateaus(size, draw), phase)
+        phase = torch.where(draw.chance(0.3, 1, 1), plateaus(size, draw), phase)
         coherence = with_land_cover(coherence, terrain, draw)
     phase = phase + draw.uniform(-math.pi, math.pi, 1, 1)
     return Scenes(phase, coherence, _amplitude(coherence, draw))

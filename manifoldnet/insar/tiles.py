@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -51,16 +51,16 @@ def padded(known: Observed, factor: int) -> Observed:
     return Observed(*(pad(image, (0, -width % factor, 0, -height % factor)) for image in known))
 
 
-def by_tiles(network: Any, known: Observed, tile: int) -> Complex[Tensor, "h w"]:
-    """The network's output for an image (h, w), in blocks of ``tile`` pixels.
+def by_tiles(network: Any, known: Observed, kind: int, tile: int) -> Float[Tensor, "3 h w"]:
+    """The network's estimate of an image (h, w) of a kind, in blocks of ``tile`` pixels.
 
-    Blocks start at multiples of the network's factor, and each is computed with ``network.net.margin`` pixels round it
+    Blocks start at multiples of the network's factor, and each is computed with ``network.margin`` pixels round it
     where the image has them, so the result is that of the whole image at once.
     """
     factor = network.net.factor
-    out = torch.empty_like(known.phasor)
-    height, width = out.shape
-    for place in tiles((height, width), tile, factor, network.net.margin):
+    height, width = known.phasor.shape
+    out = torch.empty(3, height, width, device=known.phasor.device)
+    for place in tiles((height, width), tile, factor, network.margin):
         window = padded(Observed(*(image[place.window][None] for image in known)), factor)
-        out[place.inner] = network(*window, cut=place.cut)[-1][0]
+        out[(slice(None), *place.inner)] = network.estimate(window, place.cut, kind)[:, 0]
     return out

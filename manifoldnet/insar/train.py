@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from manifoldnet.errors import InputError
-from manifoldnet.insar.model import InsarDenoiser
-from manifoldnet.insar.training_data import SimulatedPatches, unaided
+from manifoldnet.insar.model import InsarDenoiser, surroundings
+from manifoldnet.insar.training_data import SimulatedPatches, told_apart
 from manifoldnet.training import RiemannianAdam, RiemannianSGD, fit, read_config
 from manifoldnet.training.batches import split
 from manifoldnet.training.fit import check_device
@@ -72,6 +72,8 @@ def train(
     if patch > config["scene_size"] or patch % factor:
         wanted = f"a multiple of {factor} pixels, at most scene_size = {config['scene_size']}"
         raise InputError(f"patch: wanted {wanted}, got {patch}")
+    if config["calibration"] and config["scene_size"] % (2 * factor):  # of every second batch, half of it
+        raise InputError(f"scene_size: wanted a multiple of {2 * factor} pixels, got {config['scene_size']}")
     check_device(device)
     processes, here = (int(os.environ.get(name, least)) for name, least in (("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     if config["batch"] % processes:
@@ -118,11 +120,15 @@ def squared_error(
 
 @torch.no_grad()
 def calibrate(model: InsarDenoiser, config: dict[str, Any], device: str = "cpu") -> None:
-    """Measure the errors at each modulus on ``calibration`` batches of :func:`unaided`, never trained on."""
-    moduli, errors = [], []
+    """Measure the errors at each modulus on ``calibration`` batches of :func:`told_apart`, never trained on."""
+    seen: dict[int, list[tuple[Tensor, ...]]] = {}
     for step in range(config["calibration"]):
-        *known, phase = unaided(config, step, device)
-        output = model(*known)[-1]
-        moduli.append(output.abs().flatten())
-        errors.append((output * torch.polar(torch.ones_like(phase), -phase)).angle().flatten())
-    model.calibration.fit(torch.cat(moduli), torch.cat(errors))
+        for kind, (*known, phase) in told_apart(config, step, device):
+            output = model(*known)[-1]
+            modulus = output.abs()
+            error = (output * torch.polar(torch.ones_like(phase), -phase)).angle()
+            images = modulus, surroundings(modulus, known[0] != 0), error
+            seen.setdefault(kind, []).append(tuple(image.flatten() for image in images))
+    for kind, batches in seen.items():
+        modulus, around, error = (torch.cat(images) for images in zip(*batches, strict=True))
+        model.calibration.fit(modulus, around, error, kind)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from manifoldnet.insar.calibration import input_kind
 from manifoldnet.insar.draws import Draws
 from manifoldnet.insar.moduli import coherence_around, coherence_of_phasors, relative_modulus
 from manifoldnet.insar.simulate import scenes
@@ -19,6 +21,7 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 SCENES_AT_ONCE = 16
 WINDOWS = (3, 5, 7, 9)  # of coherence estimated over neighbours
 MOST_LOOKS = 20.0
+CALIBRATION_WINDOW = 5
 UNSEEN_LOOKS = (2, 9)  # and all within 1 / 2 of them, so that evaluations can show what a network does there
 
 
@@ -64,20 +67,24 @@ class SimulatedPatches:
         return seen(*(image[which, rows, columns] for image in self.scenes), generator=generator)
 
 
-def unaided(config: dict[str, Any], step: int, device: str = "cpu") -> Batch:
-    """A batch of mixed scenes of ``scene_size``, or half of it at odd steps, at 1 to 20 looks; only phases are known.
+def told_apart(config: dict[str, Any], step: int, device: str = "cpu") -> Iterator[tuple[int, Batch]]:
+    """Mixed scenes of ``scene_size``, or half of it at odd steps, at 1 to 20 looks, in all kinds of input.
 
-    What a network says of its own errors is measured on these: with more to go by, they are smaller than it says.
+    What a network says of its own errors is measured on these. Where a coherence is known it is the estimate from the
+    looks, and from 5 by 5 neighbours where there is a single one. Kinds are those of ``calibration.input_kind``.
     """
     n, side = config["batch"], config["scene_size"] // (1 + step % 2)
     generator = torch.Generator(device).manual_seed(((config["seed"] + 1) << 32) + step)
     phase, coherence, _ = scenes(n, side, generator=generator, distribution="mixed")
-    draw = Draws(n, generator)
-    looks = torch.exp(draw.uniform(0.0, math.log(MOST_LOOKS), 1, 1))
-    looks = torch.where(draw.chance(0.4, 1, 1), torch.ones_like(looks), looks)
-    phasor = observe(phase, coherence, looks, generator)[0].sgn()
-    one = torch.ones_like(phase)
-    return phasor, coherence_of_phasors(phasor, one), one, torch.zeros_like(one), phase
+    looks = _looks(Draws(n, generator))
+    z, estimate = observe(phase, coherence, looks, generator)
+    around = coherence_around(z, z.abs() / estimate.clamp_min(1e-6), CALIBRATION_WINDOW)
+    estimate = torch.where(looks < 1.01, around, estimate)
+    phasor, one = z.sgn(), torch.ones_like(phase)
+    for modulus in (one, relative_modulus(z.abs())):
+        for known in (coherence_of_phasors(phasor, modulus), estimate):
+            kind = input_kind(moduli=modulus is not one, coherence=known is estimate)
+            yield kind, (phasor, known, modulus, torch.zeros_like(one), phase)
 
 
 def seen(phase: Tensor, coherence: Tensor, amplitude: Tensor, *, generator: torch.Generator) -> Batch:
@@ -85,11 +92,7 @@ def seen(phase: Tensor, coherence: Tensor, amplitude: Tensor, *, generator: torc
 
     draw = Draws(len(phase), generator)
     coherence = torch.where(draw.chance(0.15, 1, 1), draw.uniform(0.1, 0.95, 1, 1), coherence)
-    looks = torch.exp(draw.uniform(0.0, math.log(MOST_LOOKS), 1, 1))
-    looks = torch.where(draw.chance(0.6, 1, 1), looks.round(), looks)
-    for unseen in UNSEEN_LOOKS:
-        looks = torch.where((looks - unseen).abs() <= 0.5, torch.full_like(looks, unseen + 1), looks)
-    looks = torch.where(draw.chance(0.4, 1, 1), torch.ones_like(looks), looks)
+    looks = _looks(draw)
     speckled, estimate = observe(phase, coherence, looks, generator, amplitude)
     sigma = torch.exp(draw.uniform(math.log(0.1), math.log(1.3), 1, 1))
     jittered = wrapped_gaussian(phase, sigma, generator)
@@ -115,6 +118,15 @@ def seen(phase: Tensor, coherence: Tensor, amplitude: Tensor, *, generator: torc
     phasor, modulus = torch.where(hole, 0, phasor), torch.where(hole, 1, modulus)
     shown = torch.where(shown > 0, shown, coherence_of_phasors(phasor, modulus))
     return phasor, torch.where(hole, 0, shown), modulus, known_looks.expand_as(phase), phase
+
+
+def _looks(draw: Draws) -> Tensor:
+    """Numbers of looks for each of the images; two in five have a single one."""
+    looks = torch.exp(draw.uniform(0.0, math.log(MOST_LOOKS), 1, 1))
+    looks = torch.where(draw.chance(0.6, 1, 1), looks.round(), looks)
+    for unseen in UNSEEN_LOOKS:
+        looks = torch.where((looks - unseen).abs() <= 0.5, torch.full_like(looks, unseen + 1), looks)
+    return torch.where(draw.chance(0.4, 1, 1), torch.ones_like(looks), looks)
 
 
 def _rectangle(like: Tensor, draw: Draws) -> Tensor:

@@ -10,6 +10,7 @@ from scipy.signal import convolve2d
 
 from manifoldnet.errors import InputError
 from manifoldnet.insar import baselines
+from manifoldnet.insar.calibration import KINDS
 from manifoldnet.insar.metrics import wrap, wrapped_rmse
 from manifoldnet.insar.model import InsarDenoiser, denoise
 from manifoldnet.insar.simulate import scenes
@@ -145,6 +146,17 @@ def test_uncertainty():
     shares = torch.stack(inside).mean(0)
     assert abs(shares[0] - 0.683) < 0.03
     assert abs(shares[1] - 0.95) < 0.03
+
+
+def test_widths_are_those_of_what_was_known():
+    """A table for each of phases, with coherence, with moduli, with both; a coherence of no use is as good as none."""
+    model = InsarDenoiser(SMALL, torch.Generator().manual_seed(0)).eval()
+    for kind in range(KINDS):
+        model.calibration.widths[kind] = 1.0 + kind
+    _, z, gamma = observed(48)
+    one = torch.ones_like(gamma)
+    for arguments, kind in (((z.angle(),), 0), ((z.angle(), gamma), 1), ((z,), 2), ((z, gamma), 3), ((z, one, 1), 2)):
+        assert (denoise(*arguments, model=model, uncertainty=True).uncertainty == 1.0 + kind).all()
 
 
 def test_refusals(untrained):

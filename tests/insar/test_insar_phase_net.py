@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from manifoldnet.insar.calibration import KNOTS, LEVELS, Calibration
+from manifoldnet.insar.calibration import GROUPS, KINDS, KNOTS, LEVELS, Calibration
+from manifoldnet.insar.model import surroundings
 from manifoldnet.insar.moduli import coherence_around, relative_modulus
 from manifoldnet.insar.phase_net import Observed, PhaseNet, angle
 
@@ -97,19 +98,46 @@ def test_angles_have_bounded_gradients():
 
 
 def test_calibration_counts_errors():
-    """Normal errors whose spread falls with the modulus: the widths are the spread and 1.96 times that."""
-    modulus = torch.rand(400_000, generator=rng())
-    spread = 0.1 + 0.5 * (1 - modulus)
+    """Normal errors whose spread depends on both moduli: the widths are the spread and 1.96 times that."""
+
+    def spread(modulus, around):
+        return 0.1 + 0.5 * (1 - modulus) + 0.4 * (1 - around) ** 2
+
+    modulus, around = torch.rand(2, 1_000_000, generator=rng()).unbind(0)
     calibration = Calibration()
     uniform = math.pi * torch.tensor(LEVELS)[:, None, None].expand(2, 3, 4)
-    torch.testing.assert_close(calibration(torch.rand(3, 4, generator=rng(2))), uniform)
-    calibration.fit(modulus, spread * torch.randn(400_000, generator=rng(1)))
-    at = torch.linspace(0.05, 0.95, 10)
-    one, two = calibration(at)
-    torch.testing.assert_close(one, 0.1 + 0.5 * (1 - at), rtol=0.04, atol=0)
-    torch.testing.assert_close(two, 1.96 * (0.1 + 0.5 * (1 - at)), rtol=0.04, atol=0)
-    assert (calibration.widths.diff(dim=1) <= 0).all()
-    assert calibration.modulus.shape == (KNOTS,)
+    torch.testing.assert_close(calibration(*torch.rand(2, 3, 4, generator=rng(2))), uniform)
+    calibration.fit(modulus, around, spread(modulus, around) * torch.randn(1_000_000, generator=rng(1)), 2)
+    own, others = torch.meshgrid(torch.linspace(0.05, 0.95, 10), torch.linspace(0.1, 0.9, 7), indexing="ij")
+    one, two = calibration(own, others, 2)
+    torch.testing.assert_close(one, spread(own, others), rtol=0.06, atol=0)
+    torch.testing.assert_close(two, 1.96 * spread(own, others), rtol=0.06, atol=0)
+    assert (calibration.widths.diff(dim=-1) <= 0).all()
+    assert calibration.modulus.shape == (KINDS, GROUPS, KNOTS)
+    for kind in (0, 1, 3):  # of which nothing was measured
+        assert (calibration(own, others, kind) == uniform[:, :1, :1]).all()
+
+
+def test_calibration_goes_on_beyond_what_it_saw():
+    """Moduli beyond the knots have the widths of the last, whatever the group; widths have no steps between."""
+    calibration = Calibration()
+    modulus, around = torch.rand(2, 100_000, generator=rng()).unbind(0)
+    calibration.fit(modulus, around, 2 - modulus - around)
+    corners = calibration(torch.tensor([-9.0, -9.0, 9.0, 9.0]), torch.tensor([-9.0, 9.0, -9.0, 9.0]))
+    last = calibration.widths[0][:, [0, -1]][..., [0, -1]]
+    torch.testing.assert_close(corners, torch.stack([last[:, 0, 0], last[:, 1, 0], last[:, 0, 1], last[:, 1, 1]], 1))
+    along = torch.linspace(0, 1, 20_001)
+    for line in (calibration(along, 0 * along + 0.3), calibration(0 * along + 0.7, along)):
+        assert line.diff(dim=1).abs().max() < 1e-3
+
+
+def test_surroundings_are_scipys_means_of_what_is_there():
+    modulus, there = torch.rand(2, 40, 53, dtype=torch.float64, generator=rng()), torch.ones(2, 40, 53, dtype=bool)
+    there[0, 3:9, 4:20] = False
+    there[1, :, :] = False
+    parts = [uniform_filter(x.numpy(), 31, mode="constant") for x in (modulus[0] * there[0], there[0].double())]
+    np.testing.assert_allclose(surroundings(modulus, there)[0], parts[0] / parts[1], rtol=1e-10)
+    assert (surroundings(modulus, there)[1] == 0).all()
 
 
 def test_moduli_and_coherence_are_scipys_means():

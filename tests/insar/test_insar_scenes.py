@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from manifoldnet.errors import InputError
 from manifoldnet.insar import raster, scenes
+from manifoldnet.insar.calibration import KINDS
 from manifoldnet.insar.model import InsarDenoiser, denoise
 from manifoldnet.insar.scenes import denoise_file
 from manifoldnet.insar.tiles import tiles
@@ -19,8 +20,10 @@ TILE = 64
 @pytest.fixture(scope="module")
 def network() -> InsarDenoiser:
     model = InsarDenoiser({"channels": [[4, 6]], "blocks": 1}, torch.Generator().manual_seed(0)).eval()
-    assert model.net.margin + TILE < max(SHAPE)  # some tiles do not see the whole image
-    model.calibration.fit(torch.linspace(0, 2, 4800), torch.linspace(3, 0, 4800))
+    assert model.margin + TILE < max(SHAPE)  # some tiles do not see the whole image
+    modulus, around = torch.rand(2, 9600, generator=torch.Generator().manual_seed(1))
+    for kind in range(KINDS):
+        model.calibration.fit(modulus, around, (3 - modulus - around) / (1 + kind), kind)
     return model
 
 
@@ -115,8 +118,8 @@ def test_tiles_without_data_cost_nothing(tmp_path, network, monkeypatch):
     z[:, :140] = 0
     source = save(tmp_path / "a.npy", z)
     seen, count = [], []
-    forward = network.forward
-    monkeypatch.setattr(network, "forward", lambda *known, cut: seen.append(len(known[0])) or forward(*known, cut=cut))
+    estimate = network.estimate
+    monkeypatch.setattr(network, "estimate", lambda known, *rest: seen.append(len(known[0])) or estimate(known, *rest))
     denoise_file(source, tmp_path / "out.npy", model=network, tile=TILE, progress=lambda *done: count.append(done))
     assert len(seen) == 6  # two of the four columns of tiles, three rows
     assert sorted(count) == [(n, 12) for n in range(1, 13)]

@@ -64,7 +64,7 @@ def test_mixed_scenes_have_the_stated_statistics():
 def test_training_scenes_have_plateaus_and_land_cover():
     phase, coherence, _ = scenes(300, 32, generator=generator(), distribution="training")
     flat = ((phase.diff(dim=-1) == 0).float().mean((1, 2)) > 0.5).float().mean().item()
-    assert abs(flat - 0.1) < 4 * math.sqrt(0.1 * 0.9 / 300)
+    assert abs(flat - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 300)
     water = ((coherence < 0.03).float().mean((1, 2)) > 0.015).float().mean().item()
     plain = scenes(300, 32, generator=generator()).coherence
     assert water > 0.15 + ((plain < 0.03).float().mean((1, 2)) > 0.015).float().mean().item()

@@ -17,7 +17,7 @@ from manifoldnet.insar.training_data import SimulatedPatches
 from manifoldnet.training.checkpoint import Checkpoints
 
 CONFIG = {
-    "seed": 5, "scenes": 3, "scene_size": 40, "patch": 32, "batch": 4, "steps": 3, "optimizer": "riemannian-adam",
+    "seed": 5, "scenes": 3, "scene_size": 64, "patch": 32, "batch": 4, "steps": 3, "optimizer": "riemannian-adam",
     "lr": 0.003, "warmup": 0.05, "precision": "float32", "calibration": 2, "channels": [[4, 6], [4, 6]], "blocks": 1,
     "threads": 1,
 }  # fmt: skip
@@ -184,10 +184,11 @@ def test_pixels_without_data_have_no_loss():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"patch": 64}, "patch.*scene_size = 40.*64"),
+        ({"patch": 80}, "patch.*scene_size = 64.*80"),
         ({"patch": 24}, "patch.*multiple of 16.*24"),
         ({"optimizer": "sgd"}, "optimizer.*riemannian-adam.*sgd"),
         ({"scene_size": 6, "patch": 32}, "scene_size = 6"),
+        ({"scene_size": 48}, "scene_size.*multiple of 32.*48"),
         ({"lr": 1e30}, "loss"),
     ],
 )
