@@ -247,15 +247,25 @@ def evaluate_insar(
 
 @evaluate_app.command("dti")
 def evaluate_dti(
-    scan: Annotated[str | None, typer.Option(help="a data set (tractseg, mdt-b1k-b2k) instead of phantoms")] = None,
-    phantoms: Annotated[int, typer.Option(min=1, help="number of phantoms of 40^3 voxels")] = 3,
+    scan: Annotated[str | None, typer.Option(help="only this data set: tractseg, mdt-b1k-b2k or small-64d")] = None,
+    phantoms: Annotated[int | None, typer.Option(min=1, help="only phantoms, and how many of 32^3 voxels")] = None,
+    splits: Annotated[int, typer.Option(min=1, help="subsets of the directions of a scan")] = 3,
     weights: Weights = None,
 ) -> None:
-    """Errors on phantoms at signal-to-noise ratios 5, 10 and 20, or on a real scan, beside Gaussian smoothing."""
-    from manifoldnet.dti.evaluate import evaluate_phantoms, evaluate_scan
+    """Errors on real scans, a part of whose directions is denoised, and on phantoms, beside classical filters."""
+    from manifoldnet.dti.evaluate import evaluate_phantoms, evaluate_scans, trials_of
+    from manifoldnet.dti.protocol import TRIALS
 
     model = "default" if weights is None else weights
-    rows = evaluate_phantoms(phantoms, model=model) if scan is None else evaluate_scan(scan, model)
+    real = trials_of(scan) if scan else [] if phantoms else TRIALS
+    with console.status("loading") as status:
+
+        def tell(line: str) -> None:
+            status.update(Text(line))
+
+        rows = evaluate_scans(real, range(splits), model=model, progress=tell)
+        if phantoms or not scan:
+            rows += evaluate_phantoms(phantoms or 3, model=model, progress=tell)
     show("Diffusion tensors", rows)
 
 

@@ -159,7 +159,7 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
 
 def test_evaluate_on_a_scan(cli, weights, tmp_path, monkeypatch):
     monkeypatch.setenv("MANIFOLDNET_CACHE", str(tmp_path))
-    code, out, err = cli("evaluate", "dti", "--scan", "small-64d", "--weights", weights["dti"])
+    code, out, err = cli("evaluate", "dti", "--scan", "small-64d", "--splits", 1, "--weights", weights["dti"])
     assert (code, err) == (0, "")
     assert "small-64d, 12 directions" in out
 

@@ -1,5 +1,7 @@
 """Classical smoothing against scipy's filters and the invariances that it must have."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from scipy.ndimage import gaussian_filter
 from manifoldnet.dti import baselines, metrics
 
 METHODS = (baselines.euclidean_gaussian, baselines.log_euclidean_gaussian)
+AFFINE = baselines.affine_invariant_gaussian
+TV = (partial(baselines.tv, alpha=0.1), partial(baselines.tv, alpha=0.1, metric="affine-invariant"))
 
 
 def field(shape=(7, 6, 5), seed=0):
@@ -38,7 +42,62 @@ def test_agrees_with_scipy(method, sigma):
     assert torch.isnan(found[~mask]).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+def spectral(f, matrices):
+    values, vectors = np.linalg.eigh(matrices)
+    return (vectors * f(values)[..., None, :]) @ vectors.swapaxes(-1, -2)
+
+
+def test_affine_invariant_mean_is_that_of_numpy():
+    """Forty steps of the fixed point by eigenvalues, up to what three steps leave."""
+    tensors, mask = field((5, 4, 3))
+    found = AFFINE(tensors, mask, 0.8)
+    assert torch.isnan(found[~mask]).all()
+    inside = np.argwhere(mask.numpy())
+    for voxel in inside[::4]:
+        square = ((inside - voxel) ** 2).sum(1)
+        weights = np.exp(-0.5 * square / 0.8**2) * (square <= 4)
+        weights /= weights.sum()
+        points = tensors[mask].numpy()
+        mean = (weights[:, None, None] * points).sum(0)
+        for _ in range(40):
+            root, back = spectral(np.sqrt, mean), spectral(lambda x: x**-0.5, mean)
+            logs = spectral(np.log, back @ points @ back)
+            mean = root @ spectral(np.exp, (weights[:, None, None] * logs).sum(0)) @ root
+        np.testing.assert_allclose(found[tuple(voxel)], mean, atol=1e-3)
+
+
+def test_affine_invariant_mean_passes_any_congruence():
+    """A D A' goes in and comes out, for any A; the other means know rotations only. Steps are taken to convergence."""
+    tensors, mask = field()
+    a = torch.tensor([[1.0, 0.4, 0.0], [0.0, 0.7, -0.3], [0.2, 0.0, 1.4]], dtype=torch.float64)
+    moved, expected = AFFINE(a @ tensors @ a.T, mask, 1.0), a @ AFFINE(tensors, mask, 1.0) @ a.T
+    torch.testing.assert_close(moved[mask], expected[mask], rtol=2e-3, atol=2e-3)
+    log_moved = baselines.log_euclidean_gaussian(a @ tensors @ a.T, mask, 1.0)
+    log_expected = a @ baselines.log_euclidean_gaussian(tensors, mask, 1.0) @ a.T
+    assert (log_moved - log_expected)[mask].abs().max() > 5 * (moved - expected)[mask].abs().max()
+
+
+@pytest.mark.parametrize("method", TV)
+def test_total_variation_smooths_noise_and_keeps_edges(method):
+    generator = torch.Generator().manual_seed(0)
+    true = torch.diag(torch.tensor([1.5, 0.5, 0.4], dtype=torch.float64)).repeat(8, 5, 4, 1, 1)
+    true[4:] *= 3
+    noise = 0.1 * torch.randn(8, 5, 4, 3, 3, generator=generator, dtype=torch.float64)
+    noisy = torch.matrix_exp(0.5 * (noise + noise.mT))
+    root = true.sqrt()
+    noisy = root @ noisy @ root
+    mask = torch.ones(8, 5, 4, dtype=torch.bool)
+    mask[0, 0] = False
+    noisy[~mask] = torch.nan
+    out = method(noisy, mask)
+    assert torch.isnan(out[~mask]).all()
+    before, after = (metrics.distance_to_truth(x[mask], true[mask]).mean() for x in (noisy, out))
+    blurred = baselines.log_euclidean_gaussian(noisy, mask, 0.8)
+    assert after < 0.5 * before
+    assert after < 0.4 * metrics.distance_to_truth(blurred[mask], true[mask]).mean()
+
+
+@pytest.mark.parametrize("method", [*METHODS, AFFINE])
 def test_constants_and_zero_sigma_change_nothing(method):
     tensors, mask = field()
     assert torch.equal(method(tensors, mask, 0.0)[mask], tensors[mask])
@@ -46,7 +105,7 @@ def test_constants_and_zero_sigma_change_nothing(method):
     torch.testing.assert_close(method(constant, mask, 1.5), constant, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, AFFINE])
 def test_rotation_and_scale_pass_through(method):
     tensors, mask = field()
     turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from manifoldnet.data import load_diffusion
 from manifoldnet.dti import evaluate
 from manifoldnet.dti.baselines import log_euclidean_gaussian
+from manifoldnet.dti.methods import METHODS, Method, networks
 from manifoldnet.dti.metrics import distance_to_truth, fa
 from manifoldnet.dti.model import DtiDenoiser
+from manifoldnet.dti.protocol import Trial, reference_noise, splits
 from manifoldnet.errors import InputError
 
 SEED = 4
+GAUSSIANS = METHODS[:2]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def rows(model):
-    return evaluate.evaluate_phantoms(2, 12, (5.0, 20.0), model, SEED)
+    return evaluate.evaluate_phantoms(2, 12, (5.0, 20.0), seed=SEED, methods=[*GAUSSIANS, *networks(model)])
 
 
 @pytest.fixture
@@ -37,33 +39,38 @@ def test_rows(rows):
     assert len(rows) == 10
     assert all(row.keys() == rows[0].keys() for row in rows)
     for snr in ("5", "20"):
-        methods = [row["method"] for row in rows if row["data"] == f"phantom, SNR {snr}"]
-        assert methods[0] == "noisy"
-        assert methods[-2:] == ["manifoldnet, tensors only", "manifoldnet, with noise level"]
-        assert sum("tuned" in name for name in methods) == 2
+        here = [row for row in rows if row["data"] == f"phantom, SNR {snr}"]
+        assert here[0]["method"] == "noisy"
+        assert [row["method"] for row in here[-2:]] == ["manifoldnet, tensors only", "manifoldnet, with signals"]
+        assert [row["sees"] for row in here] == ["tensors"] * 4 + ["signals"]
+        assert sum("sigma" in row["method"] for row in here) == 2
     assert all(math.isfinite(value) for row in rows for value in row.values() if isinstance(value, float))
 
 
 def test_figures(rows):
     """The noisy input and the log-Euclidean filter, against the same phantoms drawn here."""
     for snr in (5.0, 20.0):
-        pairs = evaluate._phantom_pairs(2, 12, snr, SEED, evaluate.TEST)
+        cases = evaluate.phantom_cases(2, 12, snr, SEED, evaluate.TEST)
         here = {row["method"].split(",")[0]: row for row in rows if row["data"] == f"phantom, SNR {snr:g}"}
-        noisy = [evaluate.clamped(p.noisy, p.mask) for p in pairs]
-        true = torch.cat([evaluate.clamped(p.true, p.mask)[p.mask] for p in pairs])
-        sigma = float(here["log-Euclidean Gaussian"]["method"].split("sigma ")[1].split()[0])
+        sigma = float(here["log-Euclidean Gaussian"]["method"].split("sigma ")[1])
         outputs = {
-            "noisy": noisy,
-            "log-Euclidean Gaussian": [
-                log_euclidean_gaussian(x, p.mask, sigma) for x, p in zip(noisy, pairs, strict=True)
-            ],
+            "noisy": [one.noisy for one in cases],
+            "log-Euclidean Gaussian": [log_euclidean_gaussian(one.noisy, one.mask, sigma) for one in cases],
         }
+        distances = {}
         for name, volumes in outputs.items():
-            found = torch.cat([x[p.mask] for x, p in zip(volumes, pairs, strict=True)])
-            assert here[name]["d2"] == pytest.approx(float(distance_to_truth(found, true).mean()), rel=1e-6)
-            assert here[name]["FA error"] == pytest.approx(float((fa(found) - fa(true)).abs().mean()), rel=1e-6)
+            found = [(x[one.mask], one.reference[one.mask]) for x, one in zip(volumes, cases, strict=True)]
+            distances[name] = np.array([float(distance_to_truth(*pair).mean()) for pair in found])
+            assert here[name]["d2"] == pytest.approx(distances[name].mean(), rel=1e-6)
+            differences = [float((fa(x) - fa(y)).abs().mean()) for x, y in found]
+            assert here[name]["FA error"] == pytest.approx(np.mean(differences), rel=1e-6)
+        gains = 10 * np.log10(distances["noisy"] / distances["log-Euclidean Gaussian"])
+        row = here["log-Euclidean Gaussian"]
+        assert row["dSNR dB"] == pytest.approx(gains.mean(), abs=1e-3)
+        assert row["worst split"] == pytest.approx(gains.min(), abs=1e-3)
+        assert row["+-"] == pytest.approx(abs(gains[0] - gains[1]) / 2, abs=1e-3)
         assert here["noisy"]["dSNR dB"] == pytest.approx(0, abs=1e-6)
-        assert here["log-Euclidean Gaussian"]["not SPD %"] == 0
+        assert row["not SPD %"] == 0
 
 
 def test_noise_falls_with_the_ratio(rows):
@@ -71,41 +78,59 @@ def test_noise_falls_with_the_ratio(rows):
     assert noisy["phantom, SNR 5"] > 3 * noisy["phantom, SNR 20"]
 
 
-def test_parts_of_a_scan_share_nothing_weighted(cache, monkeypatch):
-    """The two fits of a pair see different volumes, and each direction is seen."""
-    seen = []
-    original = evaluate.wls
-    monkeypatch.setattr(evaluate, "wls", lambda signal, b, v: seen.append((b, v)) or original(signal, b, v))
+def test_scan(cache, model):
+    """Two splits; a filter that harms one slice shows there."""
+
+    def worse(case):
+        out = case.reference.clone()
+        out[:, :, 4] = 2 * case.noisy[:, :, 4]
+        return out
+
+    trial = Trial("block", "small-64d", 12)
+    rows = evaluate.evaluate_scans([trial], [0, 1], [Method("odd", "signals", worse), *networks(model)])
+    assert [row["method"] for row in rows[:2]] == ["noisy", "odd"]
+    assert rows[-1]["method"] == "noise of the reference"
+    assert {row["data"] for row in rows} == {"block"}
+    gains, floors = [], []
+    for (one,) in splits(trial, [0, 1]):
+        z = 4
+        inside = one.mask[:, :, z]
+        before, after = (
+            distance_to_truth(x[:, :, z][inside], one.reference[:, :, z][inside]).sum() for x in (one.noisy, worse(one))
+        )
+        gains.append(float(10 * torch.log10(before / after)))
+        floors.append(float(reference_noise([one]).mean()))
+    assert min(gains) < 0 < rows[1]["dSNR dB"]
+    assert rows[1]["worst slice"] == pytest.approx(min(gains), abs=1e-3)
+    assert rows[-1]["d2"] == pytest.approx(np.mean(floors))
+    assert 3 < rows[-1]["dSNR dB"] < 9
+
+
+def test_images_of_a_split_are_pooled(cache):
+    """Ten separate slices have the figures of the block, but for a filter that looks across."""
+    rows = [
+        evaluate.evaluate_scans([Trial("x", "small-64d", 12, separate=apart)], [0], [GAUSSIANS[0]])
+        for apart in (False, True)
+    ]
+    for column in ("d2", "FA error", "worst slice"):
+        assert rows[0][0][column] == pytest.approx(rows[1][0][column])
+    assert rows[0][1]["d2"] != pytest.approx(rows[1][1]["d2"])
+
+
+def test_what_there_is_no_test_for(cache, model):
+    with pytest.raises(InputError, match=r"small-64d has 64 volumes.*wanted 66"):
+        evaluate.evaluate_scans([Trial("x", "small-64d", 60)], methods=GAUSSIANS)
+    with pytest.raises(InputError, match="nothing"):
+        evaluate.trials_of("nothing")
+    with pytest.raises(InputError, match="mdt-multishell"):
+        evaluate.trials_of("mdt-multishell")
+    assert [trial.directions for trial in evaluate.trials_of("small-64d")] == [12, 32]
+
+
+def test_pair_of_a_scan(cache):
     drawn = evaluate.scan_pair("small-64d", None, 12)
     assert drawn.mask.shape == (10, 10, 10)
     assert drawn.noisy[~drawn.mask].isnan().all()
-    (b_first, v_first), (b_rest, v_rest) = seen
-    assert (b_first <= 60).sum() == 1
-    assert (b_first > 60).sum() == 12
-    assert (b_rest > 60).sum() == 52
-    weighted = v_first[b_first > 60]
-    assert (weighted @ v_rest[b_rest > 60].T).abs().max() < 0.99999
-    scan = load_diffusion("small-64d")
-    together = torch.cat([weighted, v_rest[b_rest > 60]]).numpy()
-    assert {tuple(v) for v in together} == {tuple(v) for v in scan.bvecs[scan.bvals > 60].astype(np.float32)}
-    # the chosen directions are spread: no two are close as axes
-    cosines = (weighted @ weighted.T).abs() - torch.eye(12)
-    assert torch.rad2deg(cosines.max().acos()) > 20
-
-
-def test_scan(cache, model):
-    rows = evaluate.evaluate_scan("small-64d", model)
-    assert {row["data"] for row in rows} == {"small-64d, 12 directions"}
-    assert rows[0]["method"] == "noisy"
-    assert rows[0]["d2"] > 0
-
-
-def test_a_scan_with_too_few_directions(cache, model):
-    """64 directions leave none for the reference."""
-    with pytest.raises(InputError, match=r"small-64d has 64 volumes.*at least 66"):
-        evaluate.evaluate_scan("small-64d", model, 60)
-    with pytest.raises(InputError, match="nothing"):
-        evaluate.evaluate_scan("nothing", model)
 
 
 def test_clamped():
@@ -118,7 +143,7 @@ def test_clamped():
 @pytest.mark.skipif(not DtiDenoiser.shipped.is_file(), reason="no shipped weights")
 def test_shipped_weights_lead_the_table():
     """In squared distance, before both filters, which were tuned on phantoms of the same kind."""
-    rows = evaluate.evaluate_phantoms(1, 24, (8.0,))
+    rows = evaluate.evaluate_phantoms(1, 24, (8.0,), methods=[*GAUSSIANS, *networks()])
     errors = {row["method"]: row["d2"] for row in rows}
     ours = [error for name, error in errors.items() if name.startswith("manifoldnet")]
     others = [error for name, error in errors.items() if not name.startswith("manifoldnet")]
