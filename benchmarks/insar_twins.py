@@ -4,7 +4,7 @@ All have about as many parameters and are trained for the same time on the same 
 
 python benchmarks/insar_twins.py --seconds 270
 python benchmarks/insar_twins.py --seconds 270 --scenes 24 --only "plain U-Net" ours    # a tenth of the data
-python benchmarks/insar_twins.py --seconds 270 --only ours --optimizer riemannian-sgd --lr 0.3
+python benchmarks/insar_twins.py --seconds 270 --only ours --optimizer riemannian-sgd --lr 0.03
 python benchmarks/insar_twins.py --seconds 120 --device cuda --batch 64 --patch 128
 """
 
