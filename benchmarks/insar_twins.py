@@ -28,10 +28,11 @@ from manifoldnet.insar.moduli import coherence_of_phasors
 from manifoldnet.insar.phase_net import Estimate, Observed, PhaseNet
 from manifoldnet.insar.simulate import scenes
 from manifoldnet.insar.speckle import observe
-from manifoldnet.insar.train import OPTIMIZERS, squared_error
+from manifoldnet.insar.train import squared_error
 from manifoldnet.insar.training_data import SimulatedPatches
 from manifoldnet.linalg import wrap_angle
 from manifoldnet.nn.even_odd import Pair
+from manifoldnet.training.optimizers import OPTIMIZERS
 
 CHANNELS = ((24, 40, 56), (24, 40, 56), (16, 24))
 PLAIN = (38, 60, 88, 101)  # as many parameters

@@ -110,28 +110,37 @@ def denoise_insar(
 @denoise_app.command("dti")
 def denoise_dti(
     source: Annotated[Path, typer.Argument(metavar="IN", help="NIfTI: tensors, or a diffusion-weighted scan")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="NIfTI of tensors; FA and MD maps appear beside it")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="NIfTI of tensors; maps appear beside it")],
     bvals: Annotated[Path | None, typer.Option(help="b-values of a scan, s/mm^2")] = None,
     bvecs: Annotated[Path | None, typer.Option(help="gradient directions of a scan")] = None,
     mask: Annotated[Path | None, typer.Option(help="NIfTI, non-zero = use")] = None,
     order: Annotated[str | None, typer.Option(help="component order of a tensor file: fsl, dipy or mrtrix")] = None,
     repair: Annotated[bool, typer.Option(help="raise eigenvalues of tensors that are not SPD")] = False,
+    directions: Annotated[
+        int | None, typer.Option(help="to how many directions the tensors of a tensor file were fitted, if known")
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="how far to go towards the network's tensors, 0 to 1; by default as was tuned")
+    ] = None,
+    maps: Annotated[str, typer.Option(help="to write: some of fa,md,ad,rd,v1,rgb")] = "fa,md",
     weights: Weights = None,
 ) -> None:
-    """Denoise a volume of diffusion tensors; every tensor written is positive definite."""
-    import torch
+    """Denoise a volume of diffusion tensors; every tensor written is positive definite.
 
+    Of a scan the signals are used too, which takes longer and is better.
+    """
     from manifoldnet.dti import io
-    from manifoldnet.dti.model import DtiDenoiser, filtered
+    from manifoldnet.dti.model import DtiDenoiser, denoise
 
     start = time.perf_counter()
     _check_target(target, (".nii", ".nii.gz"))
+    names = [name.strip() for name in maps.split(",") if name.strip()]
+    io.check_maps(names)
     model = DtiDenoiser.named("default" if weights is None else weights)
     volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair)
-    tensors, inside = torch.from_numpy(volume.tensors), torch.from_numpy(volume.mask)
-    sigma = torch.zeros(inside.shape) if volume.sigma is None else torch.from_numpy(volume.sigma).nan_to_num()
-    result = filtered(tensors, inside, sigma.float(), model).numpy()
-    io.write(target, result, volume)
+    dwi, b, v = (None, None, None) if volume.scan is None else volume.scan
+    result = denoise(volume.tensors, volume.mask, dwi, b, v, model, directions=directions, strength=strength)
+    io.write(target, result, volume, names)
     voxels = f"{int(volume.mask.sum())} of {' x '.join(map(str, volume.mask.shape))} voxels"
     repaired = f", {volume.floored} tensors had eigenvalues raised" if volume.floored else ""
     spent = f"{time.perf_counter() - start:.1f} s{_peak_memory()}"
@@ -177,9 +186,10 @@ def train(
     config: Annotated[Path | None, typer.Option(help="YAML or JSON; by default what made the shipped weights")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     checkpoints: Annotated[
-        Path | None, typer.Option(help="folder from which a training that was killed goes on; insar only")
+        Path | None, typer.Option(help="folder from which a training that was killed goes on; insar and dti")
     ] = None,
     start: Annotated[Path | None, typer.Option(help="weights to start from, not at random; insar only")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes that draw the next batches; dti only")] = None,
 ) -> None:
     """Train a model as a recorded configuration says; several processes where torchrun started them."""
     import torch
@@ -188,9 +198,15 @@ def train(
 
     training = import_module(f"manifoldnet.{job.value}.train")
     _check_target(out, (".safetensors",))
-    options = {name: path for name, path in (("checkpoints", checkpoints), ("start", start)) if path is not None}
-    if options and job is not Job.insar:
-        raise InputError(f"{', '.join(options)}: wanted job insar, got {job.value}")
+    offered: list[tuple[str, Any, tuple[Job, ...]]] = [
+        ("checkpoints", checkpoints, (Job.insar, Job.dti)),
+        ("start", start, (Job.insar,)),
+        ("workers", workers, (Job.dti,)),
+    ]
+    options = {name: value for name, value, _ in offered if value is not None}
+    for name, _, jobs in offered:
+        if name in options and job not in jobs:
+            raise InputError(f"{name}: wanted job {' or '.join(one.value for one in jobs)}, got {job.value}")
     shipped = training.shipped_config()
     settings = shipped if config is None else read_config(config, shipped)
     # sums depend on the number of threads in the last bits, and those grow

@@ -13,12 +13,12 @@ from manifoldnet.activity import plot as activity_plot
 from manifoldnet.activity import train as activity_train
 from manifoldnet.activity.model import ActivityClassifier
 from manifoldnet.data import load_diffusion
-from manifoldnet.dti import evaluate as dti_evaluate
 from manifoldnet.dti import io as dti_io
 from manifoldnet.dti import plot as dti_plot
 from manifoldnet.dti.baselines import log_euclidean_gaussian, tune
 from manifoldnet.dti.metrics import distance_to_truth
-from manifoldnet.dti.model import DtiDenoiser, filtered
+from manifoldnet.dti.model import denoise as denoise_dti
+from manifoldnet.dti.protocol import Trial, splits
 from manifoldnet.errors import InputError
 from manifoldnet.insar import baselines, simulate
 from manifoldnet.insar import plot as insar_plot
@@ -68,10 +68,9 @@ def _insar(out: Path) -> list[Row]:
 
 
 def _dti(out: Path) -> list[Row]:
-    pair = dti_evaluate.scan_pair(SCAN, None, DIRECTIONS)
-    inside = pair.mask
-    noisy, reference = (dti_evaluate.clamped(x, inside) for x in (pair.noisy, pair.true))
-    result = filtered(noisy, inside, pair.sigma.nan_to_num(), DtiDenoiser.named("default"))
+    ((one,),) = splits(Trial(SCAN, SCAN, DIRECTIONS), [0])
+    noisy, reference, inside = one.noisy, one.reference, one.mask
+    result = 1e3 * denoise_dti(1e-3 * noisy, inside, one.signals, one.bvals, one.bvecs)  # mm^2/s beside s/mm^2
     sigma = tune(log_euclidean_gaussian, [(noisy, reference, inside)])
     smoothed = log_euclidean_gaussian(noisy, inside, sigma)
     image = nib.Nifti1Image(np.zeros(inside.shape, np.float32), load_diffusion(SCAN).affine)

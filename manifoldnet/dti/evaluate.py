@@ -16,7 +16,7 @@ from manifoldnet.dti.methods import METHODS, NOISY, Method, Result, Tuned, netwo
 from manifoldnet.dti.metrics import distance_to_truth, scores
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.protocol import TRIALS, Case, Trial, case, clamped, reference_noise, scattered, splits
-from manifoldnet.dti.simulate import Pair, phantom, rician, signal
+from manifoldnet.dti.simulate import phantom, rician, signal
 from manifoldnet.errors import InputError
 
 Row = dict[str, str | float]
@@ -115,12 +115,6 @@ def phantom_cases(count: int, size: int, snr: float, seed: int, stream: int) -> 
         true = clamped(scattered(1e3 * wls(clean[scene.mask], bvals, bvecs), scene.mask), scene.mask)
         cases.append(case(rician(clean, 1 / snr, generator), bvals, bvecs, scene.mask, true))
     return cases
-
-
-def scan_pair(name: str, slices: tuple[int, int] | None, directions: int) -> Pair:
-    """Two fits that share no weighted volume, as in :func:`protocol.splits` for seed 0."""
-    (one,) = next(splits(Trial(name, name, directions, slices), [0]))
-    return Pair(one.noisy, one.reference, one.sigma, one.mask)
 
 
 def _chosen(methods: Sequence[Method]) -> list[Tuned]:

@@ -6,10 +6,11 @@ scans that it should leave alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,23 +20,55 @@ from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE
+from manifoldnet.dti.mppca import mppca
 from manifoldnet.dti.scan import foreground
 from manifoldnet.dti.simulate import Phantom, directions, phantom, rician, signal
 from manifoldnet.linalg import sym_to_vector
 
 Window = tuple[slice, slice, slice]
 SNR = (5.0, 45.0)
-PHANTOM_DIRECTIONS = range(12, 65, 4)
-SCAN_DIRECTIONS = (8, 21)
-LARGEST_ADDED_NOISE = 0.12
+PHANTOM_DIRECTIONS = (8, 10, 12, 14, 16, 20, 24, 28, 32)
+SCAN_DIRECTIONS = (8, 25)
+LARGEST_ADDED_NOISE = 0.1
+FLAT = 0.25  # share of the batches of single slices
+KNOWN = 0.8  # share of the examples that are told the number of directions
+LEVEL_KNOWN = 0.2  # of those without signals that are told the noise level
 
 
 class Measurement(NamedTuple):
-    """Tensors (n, 3, 3) in mm^2/s, fitted to noisy signals, what to make of them, and the noise level (n,)."""
+    """Signals and what they are measurements of.
+
+    Attributes:
+        signals: (x, y, z, n) of a window.
+        bvals: (n,) s/mm^2.
+        bvecs: (n, 3).
+        target: tensors (m, 3, 3) of the voxels in the mask, mm^2/s.
+    """
+
+    signals: Tensor
+    bvals: Tensor
+    bvecs: Tensor
+    target: Tensor
+
+
+class Example(NamedTuple):
+    """A batch for the denoiser; shapes (b, c, x, y, z), logarithms in um^2/ms.
+
+    Attributes:
+        noisy: logarithms of the fitted tensors.
+        target: of what they should be.
+        sigma: noise level, 0 where it is withheld.
+        mask: where there are tensors.
+        directions: (b,), 0 where it is withheld.
+        filtered: of the fit to signals without noise components; no channels where signals are withheld.
+    """
 
     noisy: Tensor
     target: Tensor
     sigma: Tensor
+    mask: Tensor
+    directions: Tensor
+    filtered: Tensor
 
 
 @runtime_checkable
@@ -50,9 +83,16 @@ class Source(Protocol):
         """A new measurement of the voxels in the mask in the window."""
 
 
+class Pool(NamedTuple):
+    """Sources that are equally likely, and the share of the crops that come from them."""
+
+    share: float
+    sources: Sequence[Source]
+
+
 @dataclass(frozen=True)
 class PhantomSource:
-    """A phantom measured along 12 to 64 directions at a random SNR; the target is the fit without noise."""
+    """A phantom measured along 8 to 32 directions at a random SNR; the target is the fit without noise."""
 
     scene: Phantom
 
@@ -64,18 +104,16 @@ class PhantomSource:
     def measure(self, window: Window, generator: torch.Generator) -> Measurement:
         """As :meth:`Source.measure`."""
         inside = self.scene.mask[window]
-        count = PHANTOM_DIRECTIONS[_draw(len(PHANTOM_DIRECTIONS), generator)]
-        bvals, bvecs = protocol(count)
-        clean = signal(self.scene.tensors[window][inside], self.scene.s0[window][inside], bvals, bvecs)
+        bvals, bvecs = protocol(PHANTOM_DIRECTIONS[_draw(len(PHANTOM_DIRECTIONS), generator)])
+        clean = signal(self.scene.tensors[window], self.scene.s0[window], bvals, bvecs)
         position = float(torch.rand((), generator=generator))
         noisy = rician(clean, 1 / (SNR[0] * (SNR[1] / SNR[0]) ** position), generator)
-        fitted = wls(noisy, bvals, bvecs)
-        return Measurement(fitted, wls(clean, bvals, bvecs), residual_sigma(noisy, bvals, bvecs, fitted))
+        return Measurement(noisy, bvals, bvecs, wls(clean[inside], bvals, bvecs))
 
 
 @dataclass(frozen=True)
 class ScanSource:
-    """A scan split into 8 to 20 of its directions, some with noise added, and the others, whose fit is the target.
+    """A scan split into 8 to 24 of its directions, noise added half the time, and the others, whose fit is the target.
 
     The two fits share no diffusion-weighted volume, so their noise is independent and the target unbiased (Lehtinen
     et al. 2018, "Noise2Noise").
@@ -94,18 +132,16 @@ class ScanSource:
 
     def measure(self, window: Window, generator: torch.Generator) -> Measurement:
         """As :meth:`Source.measure`."""
-        measured = self.signals[window][self.mask[window]]
+        measured = self.signals[window]
         weighted = torch.from_numpy(~is_b0(self.bvals.numpy()))
         order = torch.nonzero(weighted)[:, 0]
         order = order[torch.randperm(len(order), generator=generator)]
         zero = torch.nonzero(~weighted)[:, 0]
         count = SCAN_DIRECTIONS[0] + _draw(SCAN_DIRECTIONS[1] - SCAN_DIRECTIONS[0], generator)
-        added = LARGEST_ADDED_NOISE * float(torch.rand((), generator=generator)) ** 2
+        added = LARGEST_ADDED_NOISE * max(0.0, 2 * float(torch.rand((), generator=generator)) - 1) ** 2
         first, rest = torch.cat([zero, order[:count]]), torch.cat([zero, order[count:]])
-        noisy = rician(measured[:, first], added, generator)
-        fitted = wls(noisy, self.bvals[first], self.bvecs[first])
-        target = wls(measured[:, rest], self.bvals[rest], self.bvecs[rest])
-        return Measurement(fitted, target, residual_sigma(noisy, self.bvals[first], self.bvecs[first], fitted))
+        target = wls(measured[self.mask[window]][:, rest], self.bvals[rest], self.bvecs[rest])
+        return Measurement(rician(measured[..., first], added, generator), self.bvals[first], self.bvecs[first], target)
 
 
 def phantom_sources(count: int, size: int, seed: int, stream: int) -> list[PhantomSource]:
@@ -135,36 +171,59 @@ def protocol(n: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(bvals, dtype=torch.float32), torch.tensor(bvecs, dtype=torch.float32)
 
 
-def batches(
-    pools: Sequence[Sequence[Source]], crop: int, batch: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Endless (noisy logs, target logs, noise level or 0, mask) of random crops that are at least a third inside.
+class Crops:
+    """Batches of random crops that are at least a third inside, a function of the step; every second one has signals.
 
-    Each crop comes from one of the pools, all equally likely, and is flipped and turned at random. The noise level is
-    withheld from one in two and scaled by up to 20 % in the others.
+    One batch in four has single slices of ``slab``^2 voxels in the place of ``crop``^3.
+
+    Args:
+        pools: what to crop from, and the share of each.
+        config: ``seed``, ``crop``, ``slab`` and ``batch``.
     """
 
-    def one() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        while True:
-            pool = pools[_draw(len(pools), generator)]
-            source = pool[_draw(len(pool), generator)]
-            x, y, z = (slice(low, low + crop) for low in (_draw(n - crop + 1, generator) for n in source.mask.shape))
-            mask = source.mask[x, y, z]
-            if 3 * int(mask.sum()) >= mask.numel():
-                break
-        noisy, target, sigma = source.measure((x, y, z), generator)
-        known = torch.rand((), generator=generator) > 1 / 2
-        level = torch.where(known, sigma * (0.8 + 0.4 * torch.rand((), generator=generator)), 0.0)
-        parts = [_scattered(values, mask) for values in (_logs(noisy), _logs(target), level[:, None])]
-        # the weights know nothing of how tensors lie in the grid, so the grid alone may be turned
-        axes = [1 + int(axis) for axis in torch.randperm(3, generator=generator)]
-        flips = [1 + axis for axis in range(3) if _draw(2, generator)]
-        a, b, c, d = (part.permute(0, *axes).flip(flips) for part in (*parts, mask[None]))
-        return a, b, c, d
+    def __init__(self, pools: Sequence[Pool], config: dict[str, Any]) -> None:
+        self.pools, self.config = pools, config
 
+    def __call__(self, step: int) -> Example:
+        generator = torch.Generator().manual_seed((self.config["seed"] << 32) + step + 1)
+        crop, slab = self.config["crop"], self.config["slab"]
+        flat = float(torch.rand((), generator=generator)) < FLAT
+        shape = (slab, slab, 1) if flat else (crop, crop, crop)
+        examples = [_example(self.pools, shape, step % 2 == 1, generator) for _ in range(self.config["batch"])]
+        return Example(*(torch.stack(part) for part in zip(*examples, strict=True)))
+
+
+def _example(
+    pools: Sequence[Pool], shape: tuple[int, int, int], with_signals: bool, generator: torch.Generator
+) -> Example:
+    def chance(share: float) -> bool:
+        return float(torch.rand((), generator=generator)) < share
+
+    source, window = _place(pools, shape, generator)
+    mask = source.mask[window]
+    signals, bvals, bvecs, target = source.measure(window, generator)
+    inside = signals[mask]
+    noisy = wls(inside, bvals, bvecs)
+    level = residual_sigma(inside, bvals, bvecs, noisy) * (0.85 + 0.3 * torch.rand((), generator=generator))
+    if not (with_signals or chance(LEVEL_KNOWN)):
+        level = torch.zeros_like(level)
+    kept = wls(mppca(signals, mask)[mask], bvals, bvecs) if with_signals else noisy
+    count = float(len(bvals) - 1) * chance(KNOWN)
+    noisy, target, kept, level = (
+        _scattered(x, mask) for x in (_logs(noisy), _logs(target), _logs(kept), level[:, None])
+    )
+    return Example(noisy, target, level, mask[None], torch.tensor(count), kept if with_signals else kept[:0])
+
+
+def _place(pools: Sequence[Pool], shape: tuple[int, int, int], generator: torch.Generator) -> tuple[Source, Window]:
+    shares = torch.tensor([pool.share for pool in pools])
     while True:
-        noisy, target, sigma, mask = (torch.stack(part) for part in zip(*(one() for _ in range(batch)), strict=True))
-        yield noisy, target, sigma, mask
+        pool = pools[int(torch.multinomial(shares, 1, generator=generator))].sources
+        source = pool[_draw(len(pool), generator)]
+        corner = (_draw(n - side + 1, generator) for n, side in zip(source.mask.shape, shape, strict=True))
+        x, y, z = (slice(low, low + side) for low, side in zip(corner, shape, strict=True))
+        if 3 * int(source.mask[x, y, z].sum()) >= math.prod(shape):
+            return source, (x, y, z)
 
 
 def _draw(high: int, generator: torch.Generator) -> int:

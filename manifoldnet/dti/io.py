@@ -1,22 +1,33 @@
 """Images of diffusion tensors: NIfTI tensor volumes read and written, diffusion-weighted scans fitted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from manifoldnet.dti import layout, metrics, nifti
+from manifoldnet.dti import layout, nifti
 from manifoldnet.dti.fit import FLOOR, floored
 from manifoldnet.dti.gradients import beside, read_gradients
+from manifoldnet.dti.maps import MAPS
 from manifoldnet.dti.scan import fit_scan, foreground, has_signal
 from manifoldnet.errors import InputError
 from manifoldnet.files import all_written_whole
 
 SPD_RATIO = 1e-6
 SYMMETRY = 1e-4
+
+
+class Signals(NamedTuple):
+    """A diffusion-weighted scan (x, y, z, n), its b-values (n,) in s/mm^2 and directions (n, 3)."""
+
+    dwi: np.ndarray
+    bvals: np.ndarray
+    bvecs: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class TensorVolume:
         header: NIfTI header of the file that was read.
         order: name in ``layout.ORDERS`` of the component order on disk.
         stored: the components as the file has them, shape (x, y, z, ...); None for a scan.
-        sigma: for a scan, standard deviation of the signal about the fit divided by S0; else None.
+        scan: what the tensors were fitted to, or None.
         floored: voxels whose eigenvalues had to be raised to make them SPD.
     """
 
@@ -40,7 +51,7 @@ class TensorVolume:
     header: nib.Nifti1Header
     order: str
     stored: np.ndarray | None = None
-    sigma: Float[np.ndarray, "x y z"] | None = None
+    scan: Signals | None = None
     floored: int = 0
 
 
@@ -94,18 +105,23 @@ def read(
     return TensorVolume(tensors, used, image.affine, image.header.copy(), order, stored, floored=raised)
 
 
-def write(path: str | Path, tensors: Float[np.ndarray, "x y z 3 3"], like: TensorVolume) -> None:
-    """Write tensors as ``path``, .nii or .nii.gz, and maps as <stem>_fa.nii.gz and <stem>_md.nii.gz beside
-    it.
+def write(
+    path: str | Path,
+    tensors: Float[np.ndarray, "x y z 3 3"],
+    like: TensorVolume,
+    maps: Sequence[str] = ("fa", "md"),
+) -> None:
+    """Write tensors as ``path``, .nii or .nii.gz, and ``maps.MAPS`` as <stem>_fa.nii.gz and so on beside it.
 
     The file is of the kind that ``like`` was read from: same shape, component order, affine and header, and
     outside ``like.mask`` the same bits. For a scan it is a 5-D float32 NIfTI with intent 1005 (symmetric
-    matrix, lower triangle), 0 outside the mask. MD has the tensors' unit. Maps are 0 outside the mask. All
-    three files appear, or none.
+    matrix, lower triangle), 0 outside the mask. Diffusivities have the tensors' unit. Maps are float32, (x, y, z) or
+    (x, y, z, 3), 0 outside the mask. All files appear, or none.
 
     Raises:
-        InputError: wrong shape or file name, or a tensor in the mask that is not SPD as stored.
+        InputError: wrong shape, file name or map, or a tensor in the mask that is not SPD as stored.
     """
+    check_maps(maps)
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{path}: wanted a file name that ends in .nii or .nii.gz")
@@ -124,15 +140,24 @@ def write(path: str | Path, tensors: Float[np.ndarray, "x y z 3 3"], like: Tenso
         images = [nifti.map_like(components, like.affine, like.header, layout.SYMMATRIX, "tensor")]
     else:
         images = [nifti.image_like(components, like.affine, like.header)]
-    for name, measure in (("FA", metrics.fa), ("MD", metrics.md)):
-        values = np.zeros((x, y, z), np.float32)
-        values[like.mask] = measure(torch.from_numpy(on_disk.astype(np.float64))).numpy()
-        images.append(nifti.map_like(values, like.affine, like.header, name=name))
+    chosen = torch.from_numpy(on_disk.astype(np.float64))
+    for name in maps:
+        found = MAPS[name](chosen).numpy()
+        values = np.zeros((x, y, z, *found.shape[1:]), np.float32)
+        values[like.mask] = found
+        images.append(nifti.map_like(values, like.affine, like.header, name=name.upper()))
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    targets = [path, path.with_name(f"{stem}_fa.nii.gz"), path.with_name(f"{stem}_md.nii.gz")]
+    targets = [path, *(path.with_name(f"{stem}_{name}.nii.gz") for name in maps)]
     with all_written_whole(targets) as scratch:
         for file, content in zip(scratch, images, strict=True):
             nib.save(content, file)
+
+
+def check_maps(names: Sequence[str]) -> None:
+    """Raise InputError unless all are names of ``maps.MAPS``."""
+    for name in names:
+        if name not in MAPS:
+            raise InputError(f"maps: wanted some of {', '.join(MAPS)}, got {name!r}")
 
 
 def is_spd(tensors: Float[np.ndarray, "n 3 3"]) -> Bool[np.ndarray, "n"]:
@@ -174,9 +199,8 @@ def _read_scan(
     if not inside.any():
         raise InputError(f"{path}: no voxel with signal in the mask")
     fit = fit_scan(signal, b, v, inside)
-    return TensorVolume(
-        fit.tensors, inside, image.affine, image.header.copy(), "dipy", sigma=fit.sigma, floored=fit.floored
-    )
+    header, scan = image.header.copy(), Signals(signal, b, v)
+    return TensorVolume(fit.tensors, inside, image.affine, header, "dipy", scan=scan, floored=fit.floored)
 
 
 def _components(path: Path, image: nib.Nifti1Pair, order: str | None) -> tuple[np.ndarray, str]:

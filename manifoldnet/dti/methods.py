@@ -15,6 +15,7 @@ from torch import Tensor
 from manifoldnet.dti.baselines import affine_invariant_gaussian, euclidean_gaussian, log_euclidean_gaussian, tv
 from manifoldnet.dti.dwi_filters import nlmeans, patch2self
 from manifoldnet.dti.fit import wls
+from manifoldnet.dti.gradients import is_b0
 from manifoldnet.dti.metrics import distance_to_truth
 from manifoldnet.dti.model import DtiDenoiser, denoise
 from manifoldnet.dti.mppca import mppca
@@ -126,12 +127,13 @@ def _patch2self(case: Case) -> Tensor:
 
 
 def networks(model: str | Path | DtiDenoiser = "default", name: str = "manifoldnet") -> list[Method]:
-    """The rows of a model: of tensors alone, and of tensors with the signals they were fitted to."""
+    """The rows of a model: of tensors alone, told the number of directions, and of tensors with their signals."""
     network = DtiDenoiser.named(model)
 
     def run(case: Case, signals: bool) -> Tensor:
         dwi, bvals, bvecs = (case.signals, case.bvals, case.bvecs) if signals else (None, None, None)
-        return 1e3 * denoise(1e-3 * case.noisy, case.mask, dwi, bvals, bvecs, network)
+        count = int((~is_b0(case.bvals.numpy())).sum())
+        return 1e3 * denoise(1e-3 * case.noisy, case.mask, dwi, bvals, bvecs, network, directions=count)
 
     return [
         Method(f"{name}, tensors only", TENSORS, partial(run, signals=False)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from manifoldnet.arrays import as_tensor
-from manifoldnet.dti.fit import residual_sigma
-from manifoldnet.dti.gradients import check_fittable, tensor_model_holds
+from manifoldnet.dti.fit import residual_sigma, wls
+from manifoldnet.dti.gradients import check_fittable, is_b0, tensor_model_holds
+from manifoldnet.dti.mppca import mppca
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
@@ -20,16 +21,32 @@ from manifoldnet.training import SavedModel
 
 SLAB = 16
 EIGENVALUES = (1 / 16, 5.0)
+FEWEST = 6  # directions that determine a tensor
+COUNTS = (8, 32)  # of directions in training; networks do not know what more of them mean
 SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
+
+
+class Known(NamedTuple):
+    """What a denoiser is told of tensors (x, y, z, 3, 3) besides their mask.
+
+    Attributes:
+        sigma: noise level of the signals over S0 (x, y, z), 0 where it is not known.
+        directions: to how many the tensors were fitted, 0 if it is not known.
+        filtered: the same fit to signals without their noise components, in the unit of the tensors, or None.
+    """
+
+    sigma: Float[Tensor, "x y z"]
+    directions: float | int = 0
+    filtered: Float[Tensor, "x y z 3 3"] | None = None
 
 
 class DtiDenoiser(SavedModel):
     """An :class:`SPDAutoencoder` of matrix logarithms.
 
     Args:
-        config: ``width``, ``embedding`` and ``radius2`` of the autoencoder; kept as ``config`` with whatever else
-            made the weights.
+        config: ``width``, ``embedding`` and ``radius2`` of the autoencoder and, if not 1, the ``strength`` for
+            "tensors" alone and with "signals"; kept as ``config`` with whatever else made the weights.
         generator: source of the initial parameters.
     """
 
@@ -39,10 +56,13 @@ class DtiDenoiser(SavedModel):
     def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
         super().__init__(config)
         self.net = SPDAutoencoder(config["width"], config["embedding"], config["radius2"], generator)
+        self.strength = {"tensors": 1.0, "signals": 1.0, **config.get("strength", {})}
 
-    def forward(self, logs: Tensor, mask: Tensor, sigma: Tensor) -> Tensor:
+    def forward(
+        self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None = None
+    ) -> Tensor:
         """As :meth:`SPDAutoencoder.forward`."""
-        return self.net(logs, mask, sigma)
+        return self.net(logs, mask, sigma, directions, filtered)
 
 
 @compilation("never")  # one volume is denoised before a compiler is done
@@ -53,6 +73,9 @@ def denoise(
     bvals: Any = None,
     bvecs: Any = None,
     model: str | Path | DtiDenoiser = "default",
+    *,
+    directions: int | None = None,
+    strength: float | int | None = None,
 ) -> Volume:
     """Denoised diffusion tensors.
 
@@ -60,9 +83,13 @@ def denoise(
         tensors: (x, y, z, 3, 3) symmetric positive definite in the mask, in any unit.
         mask: (x, y, z), non-zero = use; by default the voxels whose tensors are finite and not zero.
         dwi: (x, y, z, n) the signals to which the tensors were fitted, in which case the noise level is
-            measured by the residuals; with ``bvals`` (n,) in s/mm^2 and ``bvecs`` (n, 3), and tensors in mm^2/s.
-            Voxels whose noise level cannot be told, for a signal that is not finite, are denoised without it.
+            measured by the residuals and the fit to the signals without their noise components (:func:`mppca`) is used
+            as well; with ``bvals`` (n,) in s/mm^2 and ``bvecs`` (n, 3), and tensors in mm^2/s. Voxels with a signal
+            that is not finite or not positive are denoised without.
         model: "default", a file of weights, or a model.
+        directions: to how many directions the tensors were fitted, if there are no signals that say so.
+        strength: how far to go from each tensor to the network's along the log-Euclidean geodesic, in [0, 1]; None for
+            what was best on the slices of a real scan that the model was tuned on. Smooth fields gain by more.
 
     Returns:
         (x, y, z, 3, 3), positive definite in the mask and as it came outside; the kind, device and dtype of the
@@ -70,7 +97,8 @@ def denoise(
 
     Raises:
         InputError: if shapes are wrong, the mask is empty, a tensor in the mask is not SPD, of dwi, bvals and bvecs
-            only some are given, they determine no tensor, or their unit is not that of the tensors.
+            only some are given, they determine no tensor, their unit is not that of the tensors, or directions or
+            strength are out of range.
     """
     given = as_tensor("tensors", tensors)
     if given.dim() != 5 or given.shape[-2:] != (3, 3) or not given.is_floating_point():
@@ -82,18 +110,22 @@ def denoise(
         inside = (values != 0) & (values == values)
     if inside.shape != given.shape[:3]:
         raise InputError(f"mask: wanted shape {tuple(given.shape[:3])}, got {tuple(inside.shape)}")
-    sigma = given.new_zeros(inside.shape)
+    if directions is not None and directions < FEWEST:
+        raise InputError(f"directions: wanted at least {FEWEST}, got {directions}")
+    if strength is not None and not 0 <= strength <= 1:
+        raise InputError(f"strength: wanted a number in [0, 1], got {strength}")
+    known = Known(given.new_zeros(inside.shape), directions or 0)
     parts = (dwi, bvals, bvecs)
     if any(part is not None for part in parts):
         if any(part is None for part in parts):
             raise InputError("dwi, bvals, bvecs: wanted all three or none of them")
-        sigma[inside] = _noise_level(given, inside, as_tensor("dwi", dwi), bvals, bvecs)
-    result = filtered(given, inside, sigma, DtiDenoiser.named(model))
+        known = told_by_signals(given, inside, as_tensor("dwi", dwi), bvals, bvecs)
+    result = filtered(given, inside, known, DtiDenoiser.named(model), strength)
     return result if isinstance(tensors, Tensor) else result.numpy()
 
 
-def _noise_level(tensors: Tensor, mask: Tensor, dwi: Tensor, bvals: Any, bvecs: Any) -> Float[Tensor, " n"]:
-    """Noise levels of the voxels in the mask, 0 where the signal tells none."""
+def told_by_signals(tensors: Tensor, mask: Tensor, dwi: Tensor, bvals: Any, bvecs: Any) -> Known:
+    """What the signals tell of the tensors that were fitted to them; errors as in :func:`denoise`."""
     b, v = (as_tensor(name, g).cpu().double().numpy() for name, g in (("bvals", bvals), ("bvecs", bvecs)))
     if dwi.shape[:-1] != mask.shape or b.shape != dwi.shape[-1:] or v.shape != (len(b), 3):
         got = f"{tuple(dwi.shape)}, {b.shape} and {v.shape}"
@@ -107,25 +139,38 @@ def _noise_level(tensors: Tensor, mask: Tensor, dwi: Tensor, bvals: Any, bvecs: 
             f"tensors, bvals: the b-value times the mean diffusivity is {decay:.2g}, wanted about 1: tensors in mm^2/s"
             " beside b-values in s/mm^2"
         )
-    measured = dwi.to(tensors.device)[mask][:, torch.from_numpy(holds)].to(tensors.dtype)
+    measured = dwi.to(tensors.device)[..., torch.from_numpy(holds)].to(tensors.dtype)
+    alive = measured.isfinite().all(-1) & (measured > 0).all(-1)
+    told = mask & alive
     b_used, v_used = (torch.as_tensor(g[holds], dtype=tensors.dtype, device=tensors.device) for g in (b, v))
-    return residual_sigma(measured, b_used, v_used, chosen).nan_to_num(0.0, 0.0, 0.0)
+    sigma, fitted = tensors.new_zeros(mask.shape), tensors.clone()
+    sigma[told] = residual_sigma(measured[told], b_used, v_used, tensors[told])
+    without_noise = mppca(torch.where(alive[..., None], measured, 0.0), told)
+    fitted[told] = wls(without_noise[told], b_used, v_used)
+    return Known(sigma, int((~is_b0(b[holds])).sum()), fitted)
 
 
 def filtered(
     tensors: Float[Tensor, "x y z 3 3"],
     mask: Bool[Tensor, "x y z"],
-    sigma: Float[Tensor, "x y z"],
+    known: Known,
     model: DtiDenoiser,
+    strength: float | int | None = None,
 ) -> Float[Tensor, "x y z 3 3"]:
-    """The denoised tensors of :func:`denoise`, for a noise level sigma that is 0 where it is not known.
+    """The denoised tensors of :func:`denoise`.
 
     Raises:
         InputError: if the mask is empty or a tensor in it is not SPD.
     """
     logs, scale = logarithms(tensors, mask)
     model = model.to(tensors.device)
-    out = _by_slabs(model, logs.float()[None], mask[None, None], sigma.float()[None, None])[0]
+    images = [logs, mask[None], known.sigma[None]]
+    if known.filtered is not None:
+        images.append(logarithms(known.filtered, mask, scale)[0])
+    out = _by_slabs(model, images, known.directions).to(logs.dtype)
+    if strength is None:
+        strength = model.strength["tensors" if known.filtered is None else "signals"]
+    out = torch.lerp(logs, out, strength)
     result = tensors.clone()
     exponentials = sym_expm(sym_from_vector(out.movedim(0, -1)[mask].double()))
     result[mask] = (scale * 0.5 * (exponentials + exponentials.mT)).to(tensors.dtype)
@@ -133,9 +178,10 @@ def filtered(
 
 
 def logarithms(
-    tensors: Float[Tensor, "x y z 3 3"], mask: Bool[Tensor, "x y z"]
+    tensors: Float[Tensor, "x y z 3 3"], mask: Bool[Tensor, "x y z"], scale: Float[Tensor, ""] | None = None
 ) -> tuple[Float[Tensor, "6 x y z"], Float[Tensor, ""]]:
-    """Coordinates of the logarithms of tensors / scale, 0 outside the mask; scale is the median mean eigenvalue.
+    """Coordinates of the logarithms of tensors / scale, 0 outside the mask; scale is the median mean eigenvalue if it
+    is not given.
 
     Eigenvalues are clamped to 1/16 to 5 times the scale first: beyond that they are noise, and logarithms of
     near-singular fits would outweigh everything near them.
@@ -156,21 +202,24 @@ def logarithms(
         raise InputError(
             f"tensors: {int(bad.sum())} in the mask are not symmetric positive definite, the first at {first}"
         )
-    scale = values.mean(-1).median()
+    scale = values.mean(-1).median() if scale is None else scale
     relative = (values / scale).clamp(*EIGENVALUES)
     out = torch.zeros(*mask.shape, 6, dtype=torch.float64, device=tensors.device)
     out[mask] = sym_to_vector((vectors * relative.log()[:, None, :]) @ vectors.mT)
     return out.movedim(-1, 0), scale
 
 
-def _by_slabs(model: DtiDenoiser, logs: Tensor, mask: Tensor, sigma: Tensor) -> Tensor:
+def _by_slabs(model: DtiDenoiser, images: list[Tensor], directions: float | int) -> Float[Tensor, "6 x y z"]:
     """The network's output slab by slab along z; slabs overlap by its reach, so the result is that of the whole."""
     margin = model.net.margin
+    logs, mask, sigma, *rest = (x[None] if x.dtype == torch.bool else x[None].float() for x in images)
+    count = logs.new_full((1,), float(min(max(directions, COUNTS[0]), COUNTS[1]) if directions else 0))
     out = torch.empty_like(logs)
     with torch.inference_mode():
         for low in range(0, logs.shape[-1], SLAB):
             start = max(0, low - margin)
             window = slice(start, low + SLAB + margin)
-            block = model(logs[..., window], mask[..., window], sigma[..., window])
+            more = [x[..., window] for x in rest]
+            block = model(logs[..., window], mask[..., window], sigma[..., window], count, *more)
             out[..., low : low + SLAB] = block[..., low - start : low - start + SLAB]
-    return out
+    return out[0]

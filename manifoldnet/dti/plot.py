@@ -9,22 +9,16 @@ from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from manifoldnet.dti import maps
 from manifoldnet.dti.metrics import fa
 from manifoldnet.errors import InputError
 from manifoldnet.files import written_whole
 
 
 def colour_fa(tensors: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*batch 3"]:
-    """RGB in [0, 1]: |x|, |y|, |z| of the axis of largest diffusivity times fractional anisotropy; black
-    for NaN.
-
-    With directions in scanner or image axes red is left-right, green front-back, blue up-down (Pajevic and
-    Pierpaoli 1999).
-    """
+    """As :func:`manifoldnet.dti.maps.colour_fa`; black for NaN."""
     known = np.isfinite(tensors).all((-1, -2))
-    filled = torch.from_numpy(np.where(known[..., None, None], tensors, np.eye(3)))
-    axis = torch.linalg.eigh(filled).eigenvectors[..., 2].abs()
-    return (axis * fa(filled)[..., None]).clamp(0, 1).numpy()
+    return maps.colour_fa(torch.from_numpy(np.where(known[..., None, None], tensors, np.eye(3)))).numpy()
 
 
 def compare(panels: Mapping[str, Float[np.ndarray, "x y z 3 3"]], path: str | Path, z: int | None = None) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 
-from manifoldnet.dti.fit import floored, residual_sigma
+from manifoldnet.dti.fit import floored
 from manifoldnet.dti.gradients import B0_THRESHOLD, is_b0, tensor_model_holds
 
 DARK_RIM = 0.25
@@ -18,13 +18,10 @@ class ScanFit:
 
     Attributes:
         tensors: mm^2/s for b-values in s/mm^2, NaN outside the mask.
-        sigma: standard deviation of the signal about the fit divided by S0, i.e. 1 / SNR; NaN outside the
-        mask.
         floored: how many voxels had an eigenvalue raised.
     """
 
     tensors: Float[np.ndarray, "x y z 3 3"]
-    sigma: Float[np.ndarray, "x y z"]
     floored: int
 
 
@@ -86,7 +83,6 @@ def fit_scan(
     min_signal = min(1.0, 1e-2 * float(np.median(mean_signal(signal, is_b0(bvals))[mask])))
     model = TensorModel(gradient_table(b, bvecs=v, b0_threshold=B0_THRESHOLD), fit_method="WLS", min_signal=min_signal)
     tensors = np.full((*mask.shape, 3, 3), np.nan, np.float32)
-    sigma = np.full(mask.shape, np.nan, np.float32)
     raised = 0
     for z in np.flatnonzero(mask.any((0, 1))):
         inside = mask[:, :, z]
@@ -95,7 +91,4 @@ def fit_scan(
         slab = floored(raw, smallest=1 / b.max())
         raised += int((slab != raw).any(-1).any(-1).sum())
         tensors[:, :, z][inside] = slab.numpy()
-        sigma[:, :, z][inside] = residual_sigma(
-            torch.from_numpy(voxels), torch.from_numpy(b), torch.from_numpy(v), slab
-        ).numpy()
-    return ScanFit(tensors, sigma, raised)
+    return ScanFit(tensors, raised)

@@ -151,13 +151,15 @@ def directions(n: int) -> Float[np.ndarray, "n 3"]:
     start = np.stack([ring * np.cos(angle), ring * np.sin(angle), height], 1)
 
     def energy(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        x = torch.from_numpy(flat.reshape(n, 3)).requires_grad_()
-        g = x / x.norm(dim=1, keepdim=True)
-        cosine = (g @ g.T)[tuple(torch.triu_indices(n, n, 1))]
-        total = ((2 - 2 * cosine).rsqrt() + (2 + 2 * cosine).rsqrt()).sum()
-        total.backward()
-        assert x.grad is not None
-        return float(total.detach()), x.grad.numpy().ravel()
+        x = flat.reshape(n, 3)
+        length = np.linalg.norm(x, axis=1, keepdims=True)
+        g = x / length
+        cosine = g @ g.T
+        np.fill_diagonal(cosine, 0.0)  # adds a constant
+        near, far = (2 - 2 * cosine) ** -0.5, (2 + 2 * cosine) ** -0.5
+        slope = (near**3 - far**3) @ g  # of half the sum, which has every pair twice
+        slope = (slope - (slope * g).sum(1, keepdims=True) * g) / length
+        return 0.5 * float((near + far).sum()), slope.ravel()
 
     spread = minimize(energy, start.ravel(), jac=True, method="L-BFGS-B").x.reshape(n, 3)
     return spread / np.linalg.norm(spread, axis=1, keepdims=True)

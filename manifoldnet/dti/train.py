@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from manifoldnet.dti.examples import Source, batches, phantom_sources, scan_source
+from manifoldnet.dti.examples import Crops, Pool, phantom_sources, scan_source
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.errors import InputError
-from manifoldnet.training import fit, riemannian_sgd
+from manifoldnet.linalg import affine_squared_distance, sym_expm, sym_from_vector
+from manifoldnet.training import fit
+from manifoldnet.training.ahead import Ahead
+from manifoldnet.training.batches import split
+from manifoldnet.training.fit import check_device
+from manifoldnet.training.optimizers import OPTIMIZERS, check_optimizer
 
+FA_WEIGHT = 100.0
 CONFIG = Path(__file__).parent / "weights" / "default.json"
 
 
@@ -23,42 +30,97 @@ def shipped_config() -> dict[str, Any]:
     return json.loads(CONFIG.read_text())
 
 
-def train(config: dict[str, Any], *, device: str = "cpu", progress: str | None = None) -> DtiDenoiser:
+def train(
+    config: dict[str, Any],
+    *,
+    device: str = "cpu",
+    progress: str | None = None,
+    checkpoints: str | Path | None = None,
+    workers: int = 0,
+) -> DtiDenoiser:
     """A model trained as ``config`` says; the same configuration gives the same weights on the same machine.
+
+    Processes that ``accelerate launch`` or ``torchrun`` started share every batch: however many there are, the steps
+    are those of one, up to rounding.
 
     Args:
         config: ``seed``, ``phantoms``, ``phantom_size``, ``scan`` (a data set, see ``manifoldnet data list``, or null),
-            ``scan_slices`` (first and last axial slice + 1), ``crop``, ``batch``, ``steps``, ``lr``, ``momentum`` and
-            the model's ``width``, ``embedding``, ``radius2``.
+            ``scan_slices`` (first and last axial slice + 1), ``scan_share`` (of the crops, in (0, 1)), ``crop``,
+            ``slab``, ``batch`` (:class:`Crops`), ``steps``, ``optimizer``, ``lr`` and the model's ``width``,
+            ``embedding``, ``radius2``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
+        checkpoints: folder from which a training that was killed goes on.
+        workers: number of processes that measure the examples of the next steps, which takes as long as the step itself
+            on a CPU and much longer on a GPU; 0 for this one.
 
     Raises:
-        InputError: if there is no such device, a crop does not fit into a volume, or the scan cannot be had.
+        InputError: if there is no such device or optimizer, a crop does not fit into a volume, the scan cannot be had,
+            or the batch is no multiple of the processes.
     """
-    generator = torch.Generator().manual_seed(config["seed"])
-    model = DtiDenoiser(config, generator)
-    optimizer = riemannian_sgd(model, config["lr"], config["momentum"])
-    data = _data(config, generator)
-    fit(model, data, relative_error, optimizer, steps=config["steps"], device=device, progress=progress)
-    return model.cpu()
+    check_device(device)
+    check_optimizer(config)
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if config["batch"] % processes:
+        raise InputError(f"batch: wanted a multiple of the {processes} processes, got {config['batch']}")
+    model = DtiDenoiser(config, torch.Generator().manual_seed(config["seed"]))
+    crops = Crops(_pools(config), config)
+    data = split(Ahead(crops, workers) if workers else crops, processes)
+    fit(
+        model,
+        data,
+        relative_error,
+        OPTIMIZERS[config["optimizer"]](model.parameters(), config["lr"]),
+        steps=config["steps"],
+        device=device,
+        progress=progress,
+        checkpoints=checkpoints,
+    )
+    return model.cpu().eval()
 
 
-def _data(config: dict[str, Any], generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """The batches that ``config`` describes. The volumes are made for the first one."""
-    pools: list[Sequence[Source]] = [phantom_sources(config["phantoms"], config["phantom_size"], config["seed"], 0)]
+def _pools(config: dict[str, Any]) -> list[Pool]:
+    pools = [Pool(1.0, phantom_sources(config["phantoms"], config["phantom_size"], config["seed"], 0))]
     if config["scan"] is not None:
-        pools.append([scan_source(config["scan"], tuple(config["scan_slices"]))])
-    smallest = min(n for pool in pools for source in pool for n in source.mask.shape)
+        share = config["scan_share"]
+        scan = scan_source(config["scan"], tuple(config["scan_slices"]))
+        pools = [Pool(1 - share, pools[0].sources), Pool(share, [scan])]
+    smallest = min(n for pool in pools for source in pool.sources for n in source.mask.shape)
     if config["crop"] > smallest:
         raise InputError(f"crop: wanted at most {smallest} voxels, the smallest side of a volume, got {config['crop']}")
-    yield from batches(pools, config["crop"], config["batch"], generator)
+    smallest = min(n for pool in pools for source in pool.sources for n in source.mask.shape[:2])
+    if config["slab"] > smallest:
+        raise InputError(f"slab: wanted at most {smallest} voxels, the smallest side of a slice, got {config['slab']}")
+    return pools
 
 
-def relative_error(model: torch.nn.Module, noisy: Tensor, target: Tensor, sigma: Tensor, mask: Tensor) -> Tensor:
-    """Mean over crops of the log-Euclidean squared error over that of the noisy input: noisy crops do not dominate."""
+def relative_error(
+    model: torch.nn.Module,
+    noisy: Tensor,
+    target: Tensor,
+    sigma: Tensor,
+    mask: Tensor,
+    directions: Tensor,
+    filtered: Tensor,
+) -> Tensor:
+    """Mean over crops of d^2 to the target over that of the noisy input, d being the affine-invariant distance.
 
-    def total(x: Tensor) -> Tensor:
-        return torch.where(mask, (x - target).square(), 0.0).sum((1, 2, 3, 4))
+    So noisy crops do not dominate. What minimises it is a mean, whose FA is below the mean FA; therefore the square of
+    the mean difference in FA is added.
+    """
+    out = model(noisy, mask, sigma, directions, filtered if filtered.shape[1] else None)
+    estimate, true, given = (sym_expm(sym_from_vector(logs.movedim(1, -1).double())) for logs in (out, target, noisy))
+    inside, count = mask[:, 0], mask.sum((1, 2, 3, 4))
 
-    return (total(model(noisy, mask, sigma)) / (total(noisy) + 1e-3 * mask.sum((1, 2, 3, 4)))).mean()
+    def total(values: Tensor) -> Tensor:
+        return torch.where(inside, values, 0.0).sum((1, 2, 3))
+
+    before, after = (total(affine_squared_distance(true, tensors)) for tensors in (given, estimate))
+    bias = total(_fa(estimate) - _fa(true)) / count
+    return (after / (before + 1e-3 * count) + FA_WEIGHT * bias.square()).mean()
+
+
+def _fa(D: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:
+    """Fractional anisotropy with gradients that stay finite where it is 0."""
+    trace = D.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (1.5 - 0.5 * trace.square() / D.square().sum((-2, -1)) + 1e-4).sqrt()

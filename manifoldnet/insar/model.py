@@ -72,11 +72,20 @@ class InsarDenoiser(SavedModel):
         """
         return self.net(Observed(*known))
 
+    def filtered(self, known: Observed, cut: Cut) -> Complex[Tensor, "b h w"]:
+        """The mean of the results for the images and for their transposes, in these rows and columns.
+
+        So rows and columns are treated alike, and of the error the part that depends on which is which goes down.
+        """
+        (upright,) = self.net(known, cut)
+        (transposed,) = self.net(Observed(*(image.mT for image in known)), (cut[1], cut[0]))
+        return 0.5 * (upright + transposed.mT)
+
     def estimate(self, known: Observed, cut: Cut, kind: int) -> Float[Tensor, "3 b h w"]:
         """Phase, uncertainty and bound of :class:`Denoised` in these rows and columns; ``cut`` as in
         :class:`PhaseNet`, ``kind`` as in :class:`Calibration`."""
         area, inside = around(cut, self._widened, self.net.factor, known.phasor.shape[-2:])
-        (out,) = self.net(known, area[1:])
+        out = self.filtered(known, area[1:])
         widths = self.calibration(out.abs(), surroundings(out.abs(), known.phasor[area] != 0), kind)
         return torch.cat([out.angle()[None], widths])[(..., *inside)]
 

@@ -11,21 +11,18 @@ from torch import Tensor, nn
 
 from manifoldnet.errors import InputError
 from manifoldnet.insar.model import InsarDenoiser, surroundings
+from manifoldnet.insar.phase_net import Observed
 from manifoldnet.insar.training_data import SimulatedPatches, told_apart
-from manifoldnet.training import RiemannianAdam, RiemannianSGD, fit, read_config
+from manifoldnet.training import fit, read_config
 from manifoldnet.training.batches import split
 from manifoldnet.training.fit import check_device
+from manifoldnet.training.optimizers import OPTIMIZERS, check_optimizer
 
 CONFIG = Path(__file__).parent / "weights" / "default.yaml"
 EARLY = 0.25  # weight of the loss of a stage that is not the last
 #: noise at which a patch has half the weight of one without any, as mean |difference of phasors|^2
 NOISE = 0.03
-OPTIMIZERS = {
-    "riemannian-adam": lambda parameters, lr: RiemannianAdam(
-        parameters, lr, weight_decay=1e-4, decoupled_weight_decay=True
-    ),
-    "riemannian-sgd": lambda parameters, lr: RiemannianSGD(parameters, lr, momentum=0.9, nesterov=True),
-}
+SCENES_AT_ONCE = 16  # when errors are measured, so that memory does not grow with the batch
 
 
 def shipped_config() -> dict[str, Any]:
@@ -59,8 +56,7 @@ def train(
         InputError: if there is no such device or optimizer, the sizes do not go together, or the batch is no multiple
             of the processes.
     """
-    if config["optimizer"] not in OPTIMIZERS:
-        raise InputError(f"optimizer: wanted {' or '.join(OPTIMIZERS)}, got {config['optimizer']!r}")
+    check_optimizer(config)
     model = InsarDenoiser(config, torch.Generator().manual_seed(config["seed"]))
     if start is not None:
         given = InsarDenoiser.load(start)
@@ -124,7 +120,9 @@ def calibrate(model: InsarDenoiser, config: dict[str, Any], device: str = "cpu")
     seen: dict[int, list[tuple[Tensor, ...]]] = {}
     for step in range(config["calibration"]):
         for kind, (*known, phase) in told_apart(config, step, device):
-            output = model(*known)[-1]
+            whole = slice(0, phase.shape[-2]), slice(0, phase.shape[-1])
+            parts = zip(*(image.split(SCENES_AT_ONCE) for image in known), strict=True)
+            output = torch.cat([model.filtered(Observed(*part), whole) for part in parts])
             modulus = output.abs()
             error = (output * torch.polar(torch.ones_like(phase), -phase)).angle()
             images = modulus, surroundings(modulus, known[0] != 0), error

@@ -2,7 +2,8 @@
 
 Volumes are matrix logarithms in orthonormal coordinates, shape (batch, 6, x, y, z); see ``sym_to_vector``. The
 network only chooses the weights of log-Euclidean Fréchet means of neighbours, from features that do not change
-under D -> s R D R' (s > 0, R orthogonal). So its output is SPD and commutes with these maps by construction.
+under D -> s D (s > 0) or when D -> R D R' goes with a rotation or reflection R of the grid. So its output is SPD and
+commutes with these maps by construction.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from manifoldnet.linalg import safe_norm, sym_from_vector
+from manifoldnet.linalg import safe_norm, sym_from_vector, sym_to_vector
 from manifoldnet.manifolds import SPD
 from manifoldnet.nn.initial import seeded
+from manifoldnet.nn.isotropic import IsotropicConv3d
 
 TINY = 1e-6
 INVARIANTS = 10
 SHARPNESS = 4.0
+DILATIONS = (1, 2, 4, 2)
+MEAN_LOG_DIRECTIONS = 3.0  # of the usual 6 to 64, from which the feature is counted
 
 
 def neighbourhood(radius2: int) -> list[tuple[int, int, int]]:
@@ -51,6 +55,12 @@ def trace_and_deviator(
     return trace, logs - trace
 
 
+def local_mean(x: Float[Tensor, "b c x y z"], mask: Bool[Tensor, "b 1 x y z"]) -> Float[Tensor, "b c x y z"]:
+    """Means over the voxels of the mask among the 3 x 3 x 3 round each."""
+    inside = mask.to(x.dtype)
+    return functional.avg_pool3d(x * inside, 3, 1, 1) / functional.avg_pool3d(inside, 3, 1, 1).clamp_min(TINY)
+
+
 def invariants(
     logs: Float[Tensor, "b 6 x y z"], mask: Bool[Tensor, "b 1 x y z"], sigma: Float[Tensor, "b 1 x y z"]
 ) -> Float[Tensor, "b 10 x y z"]:
@@ -59,19 +69,14 @@ def invariants(
     ``sigma`` is the noise level (standard deviation of the signal over S0), 0 where it is not known.
     """
     inside = mask.to(logs.dtype)
-    share = functional.avg_pool3d(inside, 3, 1, 1)
-
-    def local_mean(x: Tensor) -> Tensor:
-        return functional.avg_pool3d(x * inside, 3, 1, 1) / share.clamp_min(TINY)
-
-    mean = local_mean(logs)
+    mean = local_mean(logs, mask)
     (_, deviator), (_, mean_deviator) = trace_and_deviator(logs), trace_and_deviator(mean)
     rise = (logs - mean)[:, [0, 2, 5]].sum(1, keepdim=True) / math.sqrt(3.0)
     size, mean_size = (safe_norm(d.movedim(1, -1)).unsqueeze(1) for d in (deviator, mean_deviator))
     determinant = torch.linalg.det(sym_from_vector(deviator.movedim(1, -1))).unsqueeze(1)
     aligned = (deviator * mean_deviator).sum(1, keepdim=True) / (size * mean_size + TINY)
     gap = safe_norm((logs - mean).movedim(1, -1)).unsqueeze(1)
-    spread = (local_mean(logs.square()).sum(1, keepdim=True) - mean.square().sum(1, keepdim=True)).clamp_min(0)
+    spread = (local_mean(logs.square(), mask).sum(1, keepdim=True) - mean.square().sum(1, keepdim=True)).clamp_min(0)
     known = (sigma > 0).to(logs.dtype)
     noise = known * (4.0 + sigma.clamp_min(1e-3).log())
     shape = determinant.sign() * (determinant.abs() + TINY) ** (1 / 3)
@@ -85,7 +90,7 @@ def invariants(
         (spread + TINY).sqrt(),
         noise,
         known,
-        share,
+        functional.avg_pool3d(inside, 3, 1, 1),
     ]
     return torch.cat(parts, 1) * inside
 
@@ -96,86 +101,118 @@ def _activated(x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
 
 
 class SPDAutoencoder(nn.Module):
-    """Log-Euclidean means over a neighbourhood with weights from an autoencoder of invariant features.
+    """Log-Euclidean means over a neighbourhood with weights from isotropic convolutions of invariant features.
 
-    The weight of neighbour j for voxel i is softmax_j of a_ij - b_i |L_i - L_j|^2 - (e_i - e_j)' M (e_i - e_j): the
-    encoder-decoder gives a (a number for each offset), b > 0, the embedding e, and two shares in (0, 1) of the way from
-    L_i to the mean that are gone, in the determinant and in the shape of unit determinant (SPD is their product, and
-    noise is much smaller in the first); M is a parameter on SPD(n).
+    Besides the tensors a volume may have others, of the same voxels, that were fitted to filtered signals; the mean is
+    over both. The weight of neighbour j of kind k for voxel i is softmax_jk of
+
+        a_k(|o|) - b_k |L_jk - L_ik|^2 - (e_i - e_j)' M (e_i - e_j) + c_k o'(A_ik + A_jk) o / |o|^2,
+
+    o being the offset and A the mean traceless part of L over 3 x 3 x 3 voxels, which is large along fibres. The
+    convolutions give a, b > 0, c, the embedding e, and two shares in (0, 1) of the way from the voxel to the mean that
+    are gone, in the determinant and in the shape of unit determinant (SPD is their product, and noise is much smaller
+    in the first); M is a parameter on SPD(n).
 
     Args:
-        width: channels at full resolution; twice as many at half resolution.
+        width: channels.
         embedding: size n of e.
         radius2: neighbours have squared distance <= radius2 in voxels (5 gives 57).
         generator: source of the initial parameters.
     """
 
+    axes: Tensor
+
     def __init__(
-        self, width: int = 24, embedding: int = 8, radius2: int = 5, generator: torch.Generator | None = None
+        self, width: int = 32, embedding: int = 8, radius2: int = 5, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
         self.offsets = neighbourhood(radius2)
+        lengths = [sum(i * i for i in offset) for offset in self.offsets]
+        shells = sorted(set(lengths))
+        self.shell = [shells.index(length) for length in lengths]
+        self.shells = len(shells)
+        self.sizes = [2 * len(shells), 2, 2, 2, embedding]
         self.embedding = embedding
-        self.first = skip_init(nn.Conv3d, INVARIANTS, width, 3, padding=1)
-        self.encode = skip_init(nn.Conv3d, width, width, 3, padding=1)
-        self.deep = skip_init(nn.Conv3d, width, 2 * width, 3, padding=1)
-        self.deeper = skip_init(nn.Conv3d, 2 * width, 2 * width, 3, padding=1)
-        self.decode = skip_init(nn.Conv3d, 3 * width, width, 3, padding=1)
-        self.head = skip_init(nn.Conv3d, width, len(self.offsets) + 3 + embedding, 1)
-        metric = SPD("affine-invariant", n=embedding)
-        self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
-        for layer in (self.first, self.encode, self.deep, self.deeper, self.decode):
-            seeded(layer, math.sqrt(2.0), generator)
+        along = torch.tensor(self.offsets, dtype=torch.float32)
+        squares = along[:, :, None] * along[:, None, :] / torch.tensor(lengths).clamp_min(1)[:, None, None]
+        self.register_buffer("axes", sym_to_vector(squares), persistent=False)
+        root2 = math.sqrt(2.0)
+        self.first = IsotropicConv3d(2 * INVARIANTS + 4, width, 1, root2, generator)
+        self.body = nn.ModuleList([IsotropicConv3d(width, width, d, root2, generator) for d in DILATIONS])
+        self.last = IsotropicConv3d(width, width, 1, root2, generator)
+        self.head = skip_init(nn.Conv3d, width, sum(self.sizes), 1)
         # before training the weights are those of a narrow Gaussian: averaging less is learned slowly
-        prior = torch.zeros(self.head.out_channels)
-        prior[: len(self.offsets)] = -torch.tensor([float(sum(i * i for i in o)) for o in self.offsets]) / SHARPNESS
+        prior = torch.zeros(sum(self.sizes))
+        prior[: 2 * len(shells)] = -torch.tensor(shells + shells) / SHARPNESS
         seeded(self.head, 0.3, generator, bias=prior)
         with torch.no_grad():
-            self.head.weight[: len(self.offsets)].div_(SHARPNESS)
-        # the features reach 1 voxel, five convolutions 1 + 1 + 2 + 2 + 1, pooling 1, and the embedding is compared
-        # across the neighbourhood; rounded up to an even number so that blocks pool as the whole volume does
-        reach = 9 + math.isqrt(radius2)
-        self.margin = reach + reach % 2
+            self.head.weight[: 2 * len(shells)].div_(SHARPNESS)
+        metric = SPD("affine-invariant", n=embedding)
+        self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
+        # the features reach 1 voxel, and what they give is compared across the neighbourhood
+        self.margin = 1 + 1 + sum(DILATIONS) + 1 + math.isqrt(radius2)
 
     def forward(
         self,
         logs: Float[Tensor, "b 6 x y z"],
         mask: Bool[Tensor, "b 1 x y z"],
         sigma: Float[Tensor, "b 1 x y z"],
+        directions: Float[Tensor, " b"],
+        filtered: Float[Tensor, "b 6 x y z"] | None = None,
     ) -> Float[Tensor, "b 6 x y z"]:
-        """Logarithms of the weighted means; voxels outside the mask are 0."""
-        size = logs.shape[-3:]
-        # windows of 3 and halving need room: a slice or two get empty ones beside them
-        room = [side for n in reversed(size) for side in (0, max(0, 4 - n))]
-        logs, sigma = functional.pad(torch.where(mask, logs, 0.0), room), functional.pad(sigma, room)
-        mask = functional.pad(mask, room)
-        sizes = [len(self.offsets), 1, 2, self.embedding]
-        a, b, shares, e = self._encode(invariants(logs, mask, sigma)).split(sizes, 1)
-        a, b = SHARPNESS * a, (2 + SHARPNESS * b).clamp(-6, 6).exp()
-        factor = torch.linalg.cholesky(self.metric)
-        e = torch.einsum("ij,bixyz->bjxyz", factor, e)
-        stack = torch.cat([logs, e, mask.to(logs.dtype)], 1)
-        scores = []
-        for k, offset in enumerate(self.offsets):
-            near_logs, near_e, near_mask = shifted(stack, offset).split([6, self.embedding, 1], 1)
-            range_term = b * (near_logs - logs).square().sum(1, keepdim=True)
-            score = a[:, k : k + 1] - range_term - (near_e - e).square().sum(1, keepdim=True)
-            scores.append(torch.where(near_mask > 0, score, -1e4))
-        weights = torch.cat(scores, 1).softmax(1)
-        mean = torch.zeros_like(logs)
-        for k, offset in enumerate(self.offsets):
-            mean = mean + weights[:, k : k + 1] * shifted(logs, offset)
-        share_of_trace, share_of_deviator = shares.sigmoid().split(1, 1)
-        trace, deviator = trace_and_deviator(mean - logs)
-        mean = logs + share_of_trace * trace + share_of_deviator * deviator
-        return torch.where(mask, mean, 0.0)[..., : size[0], : size[1], : size[2]]
+        """Logarithms of the weighted means; voxels outside the mask are 0.
 
-    def _encode(self, x: Tensor) -> Tensor:
-        size = x.shape[-3:]
-        padded = functional.pad(x, [s for n in reversed(size) for s in (0, n % 2)])
-        fine = _activated(self.encode(_activated(self.first(padded))))
-        coarse = _activated(self.deep(functional.avg_pool3d(fine, 2)))
-        coarse = _activated(self.deeper(coarse))
-        back = functional.interpolate(coarse, scale_factor=2, mode="nearest")
-        out = self.head(_activated(self.decode(torch.cat([fine, back], 1))))
-        return out[..., : size[0], : size[1], : size[2]]
+        ``sigma`` is the noise level (standard deviation of the signal over S0) and ``directions`` how many the tensors
+        were fitted to; 0 where they are not known. ``filtered`` are logarithms of the fit to filtered signals.
+        """
+        size = logs.shape[-3:]
+        room = [side for n in reversed(size) for side in (0, max(0, 3 - n))]  # windows of 3 need it
+        kinds = [logs] if filtered is None else [logs, filtered]
+        kinds = [functional.pad(torch.where(mask, kind, 0.0), room) for kind in kinds]
+        mask, sigma = functional.pad(mask, room), functional.pad(sigma, room)
+        out = self._convolved(kinds, mask, sigma, directions)
+        mean = self._mean(kinds, mask, *out[:-1])
+        start = torch.stack(kinds).mean(0)
+        share_of_trace, share_of_deviator = out[-1].sigmoid().split(1, 1)
+        trace, deviator = trace_and_deviator(mean - start)
+        moved = start + share_of_trace * trace + share_of_deviator * deviator
+        return torch.where(mask, moved, 0.0)[..., : size[0], : size[1], : size[2]]
+
+    def _convolved(self, kinds: list[Tensor], mask: Tensor, sigma: Tensor, directions: Tensor) -> tuple[Tensor, ...]:
+        """a, b, c, the embedding and the shares."""
+        inside = mask.to(sigma.dtype)
+        n = directions[:, None, None, None, None]
+        known = (n > 0) * inside
+        features = [invariants(kinds[0], mask, sigma), known, known * (n.clamp_min(1).log() - MEAN_LOG_DIRECTIONS)]
+        if len(kinds) == 2:
+            gap = safe_norm((kinds[0] - kinds[1]).movedim(1, -1)).unsqueeze(1)
+            features += [inside, gap, invariants(kinds[1], mask, torch.zeros_like(sigma))]
+        else:
+            features.append(torch.zeros_like(sigma).expand(-1, 2 + INVARIANTS, -1, -1, -1))
+        x = self.first(torch.cat(features, 1))
+        for layer in self.body:
+            x = x + layer(_activated(x))
+        a, b, c, shares, e = self.head(_activated(self.last(_activated(x)))).split(self.sizes, 1)
+        e = torch.einsum("ij,bixyz->bjxyz", torch.linalg.cholesky(self.metric), e)
+        return SHARPNESS * a, (2 + SHARPNESS * b).clamp(-6, 6).exp(), SHARPNESS * c, e, shares
+
+    def _mean(self, kinds: list[Tensor], mask: Tensor, a: Tensor, b: Tensor, c: Tensor, e: Tensor) -> Tensor:
+        along = [trace_and_deviator(local_mean(kind, mask))[1] for kind in kinds]
+        sizes = [6 * len(kinds), 6 * len(kinds), self.embedding, 1]
+        stack = torch.cat([*kinds, *along, e, mask.to(e.dtype)], 1)
+        near = [shifted(stack, offset).split(sizes, 1) for offset in self.offsets]
+        scores, values = [], []
+        for k in range(len(kinds)):
+            part = slice(6 * k, 6 * k + 6)
+            for shell, axis, (logs, around, other, there) in zip(self.shell, self.axes, near, strict=True):
+                own = k * self.shells + shell
+                score = a[:, own : own + 1] - b[:, k : k + 1] * (logs[:, part] - kinds[k]).square().sum(1, keepdim=True)
+                score = score - (other - e).square().sum(1, keepdim=True)
+                fibre = torch.einsum("bcxyz,c->bxyz", along[k] + around[:, part], axis)
+                scores.append(torch.where(there > 0, score + c[:, k : k + 1] * fibre[:, None], -1e4))
+                values.append(logs[:, part])
+        weights = torch.cat(scores, 1).softmax(1)
+        mean = torch.zeros_like(kinds[0])
+        for k, value in enumerate(values):
+            mean = mean + weights[:, k : k + 1] * value
+        return mean

@@ -103,8 +103,18 @@ def train_cuda_absent_dti(p, w):
 
 
 @case
-def train_checkpoints_of_dti(p, w):
-    return ["train", "dti", "--out", p / "w.safetensors", "--checkpoints", p]
+def train_checkpoints_of_activity(p, w):
+    return ["train", "activity", "--out", p / "w.safetensors", "--checkpoints", p]
+
+
+@case
+def train_start_of_dti(p, w):
+    return ["train", "dti", "--out", p / "w.safetensors", "--start", p]
+
+
+@case
+def train_workers_of_insar(p, w):
+    return train(p, "--workers", 2)
 
 
 @case

@@ -33,6 +33,16 @@ def dti_missing_file(p, w):
 
 
 @case
+def dti_strength_beyond_one(p, w):
+    return dti(w, nifti(p / "a.nii.gz", spd_field((3, 3, 2))), "--strength", 1.5)
+
+
+@case
+def dti_too_few_directions(p, w):
+    return dti(w, nifti(p / "a.nii.gz", spd_field((3, 3, 2))), "--directions", 3)
+
+
+@case
 def dti_not_NIfTI(p, w):
     (p / "a.nii").write_text("no image")
     return dti(w, p / "a.nii")

@@ -127,12 +127,6 @@ def test_what_there_is_no_test_for(cache, model):
     assert [trial.directions for trial in evaluate.trials_of("small-64d")] == [12, 32]
 
 
-def test_pair_of_a_scan(cache):
-    drawn = evaluate.scan_pair("small-64d", None, 12)
-    assert drawn.mask.shape == (10, 10, 10)
-    assert drawn.noisy[~drawn.mask].isnan().all()
-
-
 def test_clamped():
     tensors = torch.diag_embed(torch.tensor([[1e-3, 1.0, 9.0], [0.5, 0.6, 0.7]])).reshape(2, 1, 1, 3, 3)
     out = evaluate.clamped(tensors, torch.tensor([True, False]).reshape(2, 1, 1))

@@ -6,7 +6,8 @@ from test_dti_model import SMALL, apart, field
 
 from manifoldnet.dti.examples import protocol
 from manifoldnet.dti.fit import wls
-from manifoldnet.dti.model import DtiDenoiser, denoise, filtered
+from manifoldnet.dti.model import DtiDenoiser, Known, denoise, filtered
+from manifoldnet.dti.mppca import mppca
 from manifoldnet.dti.simulate import directions, dwi
 from manifoldnet.errors import InputError
 
@@ -36,7 +37,9 @@ def test_signals_tell_the_noise(untrained):
     mean = (weights * intercept).sum(-1, keepdim=True) / weights.sum(-1, keepdim=True)
     sigma = ((weights * (intercept - mean).square()).sum(-1) / (len(bvals) - 7)).sqrt()
     assert 0.04 < sigma.median() < 0.1  # 1 / 15
-    expected = filtered(tensors, torch.ones(6, 6, 4, dtype=torch.bool), sigma, untrained)
+    mask = torch.ones(6, 6, 4, dtype=torch.bool)
+    kept = wls(mppca(signals, mask), bvals, bvecs)
+    expected = filtered(tensors, mask, Known(sigma, 20, kept), untrained)
     assert apart(result, expected) < 1e-4
     # other kinds of arrays, and in other units of brightness
     again = denoise(tensors.numpy(), None, (1000 * signals).numpy(), bvals.tolist(), bvecs.double().numpy(), untrained)

@@ -1,20 +1,20 @@
 """The training of the denoiser of diffusion tensors: reproducible, fed with what it says, and it learns."""
 
-import itertools
-
+import numpy as np
 import pytest
 import torch
 
 from manifoldnet.data import cached
-from manifoldnet.dti.examples import batches, phantom_sources
-from manifoldnet.dti.metrics import INPUT_RANGE
+from manifoldnet.dti.examples import PHANTOM_DIRECTIONS, Crops, Pool, phantom_sources
+from manifoldnet.dti.metrics import INPUT_RANGE, fa
 from manifoldnet.dti.model import DtiDenoiser
-from manifoldnet.dti.train import relative_error, shipped_config, train
+from manifoldnet.dti.train import FA_WEIGHT, relative_error, shipped_config, train
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_from_vector
+from manifoldnet.training.ahead import Ahead
 
-CONFIG = {**shipped_config(), "seed": 5, "phantoms": 3, "phantom_size": 12, "scan": None, "crop": 8, "batch": 2,
-          "steps": 3, "width": 4, "embedding": 2, "radius2": 1}  # fmt: skip
+CONFIG = {**shipped_config(), "seed": 5, "phantoms": 3, "phantom_size": 12, "scan": None, "crop": 8, "slab": 10,
+          "batch": 2, "steps": 3, "width": 4, "embedding": 2, "radius2": 1}  # fmt: skip
 
 
 def generator(seed=0):
@@ -47,26 +47,31 @@ def test_metric_stays_on_its_manifold():
 def test_it_learns():
     """A tiny model trained for seconds does better than before on phantoms it never saw."""
     config = {**CONFIG, "phantoms": 4, "phantom_size": 16, "crop": 12, "steps": 60, "radius2": 2, "width": 8}
-    fixed = next(batches([phantom_sources(3, 16, 99, 0)], 12, 12, generator(1)))
+    unseen = Crops([Pool(1.0, phantom_sources(3, 16, 99, 0))], {**config, "batch": 12})
     before, after = DtiDenoiser(config, generator(5)).eval(), train(config)
-    noisy, target, sigma, mask = fixed
-    with torch.inference_mode():
-        errors = [float(relative_error(model, noisy, target, sigma, mask)) for model in (before, after)]
-    assert errors[1] < 0.95 * errors[0]
-    assert errors[1] < 0.95  # 1 is the noisy input itself
+    for step in (0, 1):  # without and with signals
+        with torch.inference_mode():
+            errors = [float(relative_error(model, *unseen(step))) for model in (before, after)]
+        assert errors[1] < 0.95 * errors[0]
+        assert errors[1] < 0.95  # 1 is the noisy input itself
 
 
-def test_batches():
-    """Logarithms within the range of tissue, noise levels that are withheld at times, masks a third full."""
-    stream = batches([phantom_sources(2, 12, 5, 0)], 8, 6, generator())
-    known, levels = [], []
-    for noisy, target, sigma, mask in itertools.islice(stream, 6):
-        assert noisy.shape == target.shape == (6, 6, 8, 8, 8)
-        assert sigma.shape == mask.shape == (6, 1, 8, 8, 8)
+def test_crops():
+    """Logarithms within the range of tissue, what is known is withheld at times, masks a third full."""
+    crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 6})
+    told, counts, levels, flat = [], [], [], 0
+    for step in range(12):
+        noisy, target, sigma, mask, directions, filtered = crops(step)
+        shape = noisy.shape[2:]
+        assert shape in ((8, 8, 8), (10, 10, 1))
+        flat += shape[2] == 1
+        assert noisy.shape == target.shape == (6, 6, *shape)
+        assert sigma.shape == mask.shape == (6, 1, *shape)
         assert mask.dtype == torch.bool
         assert (mask.flatten(1).float().mean(1) >= 1 / 3).all()
+        assert filtered.shape == (6, 6 * (step % 2), *shape)
         everywhere = mask.expand_as(noisy)
-        for logs in (noisy, target):
+        for logs in (noisy, target, *([filtered] if step % 2 else [])):
             assert (logs[~everywhere] == 0).all()
             values = torch.linalg.eigvalsh(sym_from_vector(logs.movedim(1, -1)[mask[:, 0]].double()))
             assert values.min() > torch.tensor(INPUT_RANGE[0]).log() - 1e-4
@@ -76,31 +81,63 @@ def test_batches():
         assert sigma.isfinite().all()
         assert (sigma >= 0).all()
         levels += [float(part[part > 0].median()) for part in sigma if (part > 0).any()]
-        known += (sigma.flatten(1) > 0).any(1).tolist()
-    assert 0.3 < sum(known) / len(known) < 0.95  # two in three of 36
-    assert 0.5 / 30 < min(levels) < max(levels) < 1.5 / 4  # signal-to-noise ratios 4 to 30
+        known = (sigma.flatten(1) > 0).any(1).tolist()
+        assert all(known) or step % 2 == 0
+        told += known * (step % 2 == 0)
+        counts += directions.tolist()
+    assert 0 < flat < 12
+    assert 0 < sum(told) / len(told) < 0.5  # one in five of 36
+    assert 0.5 < sum(count > 0 for count in counts) / len(counts) < 0.95  # four in five of 72
+    assert {count for count in counts if count} <= set(PHANTOM_DIRECTIONS)
+    assert 0.5 / 45 < min(levels) < max(levels) < 1.5 / 4  # signal-to-noise ratios 5 to 45
+
+
+def test_crops_are_a_function_of_the_step_in_any_process():
+    crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], CONFIG)
+    ahead = Ahead(crops, 2)
+    for step in (0, 1, 2, 7, 8):
+        for part, again in zip(crops(step), ahead(step), strict=True):
+            assert torch.equal(part, again)
+    assert not torch.equal(crops(0).noisy, crops(2).noisy)
+
+
+def test_workers_change_nothing():
+    assert same(train(CONFIG), train(CONFIG, workers=2))
 
 
 def test_a_loss_of_one_is_the_input_and_zero_the_truth():
-    noisy, target, sigma, mask = next(batches([phantom_sources(2, 12, 5, 0)], 8, 4, generator()))
+    noisy, target, sigma, mask, directions, filtered = Crops(
+        [Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 4}
+    )(0)  # fmt: skip
 
     class Answers(torch.nn.Module):
         def __init__(self, answer):
             super().__init__()
             self.answer = answer
 
-        def forward(self, logs, mask, sigma):
+        def forward(self, logs, mask, sigma, directions, filtered):
+            assert filtered is None
             return self.answer
 
-    assert relative_error(Answers(target), noisy, target, sigma, mask) == 0
-    assert relative_error(Answers(noisy), noisy, target, sigma, mask) == pytest.approx(1, abs=0.05)
+    def loss(answer, given=noisy):
+        return float(relative_error(Answers(answer), given, target, sigma, mask, directions, filtered))
+
+    assert loss(target) < 1e-12
+    bias = [
+        float((fa(matrices(noisy[k])[mask[k, 0]]) - fa(matrices(target[k])[mask[k, 0]])).mean()) for k in range(4)
+    ]  # fmt: skip
+    assert loss(noisy) == pytest.approx(1 + FA_WEIGHT * np.mean(np.square(bias)), abs=0.05)
     # voxels outside the mask do not count
-    elsewhere = torch.where(mask, target, 100.0)
-    assert relative_error(Answers(elsewhere), noisy, target, sigma, mask) == 0
-    # a crop counts as much as any other, however noisy it is
-    louder = noisy.clone()
-    louder[0] = target[0] + 10 * (noisy[0] - target[0])
-    assert relative_error(Answers(louder), louder, target, sigma, mask) == pytest.approx(1, abs=0.05)
+    assert loss(torch.where(mask, target, 3.0)) < 1e-12
+    # a crop counts as much as any other, however noisy it is, when its FA is right
+    larger = target + 0.2 * torch.tensor([1.0, 0, 1, 0, 0, 1])[:, None, None, None] * mask
+    louder = target + 10 * (larger - target)
+    assert loss(larger, larger) == pytest.approx(loss(louder, louder), abs=0.05)
+
+
+def matrices(logs):
+    """Tensors (x, y, z, 3, 3) of coordinates of logarithms (6, x, y, z)."""
+    return torch.linalg.matrix_exp(sym_from_vector(logs.movedim(0, -1)).double())
 
 
 def test_phantoms_of_one_seed():
@@ -113,6 +150,7 @@ def test_phantoms_of_one_seed():
     ("change", "words"),
     [
         ({"crop": 13}, "crop.*12.*13"),
+        ({"slab": 13}, "slab.*12.*13"),
         ({"phantom_size": 7, "crop": 7}, "size"),
         ({"scan": "nothing"}, "nothing"),
         ({"scan": "watch"}, "watch"),

@@ -245,6 +245,14 @@ def test_equivariance_to_conjugation():
     assert arc(conjugate[data], -result[data]) < 1e-4
 
 
+def test_rows_and_columns_are_alike(untrained):
+    """Transposing the interferogram transposes the result."""
+    _, z, gamma = observed(96)
+    z[30:50, 40:70] = 0
+    transposed, result = denoise(z.mT, gamma.mT, model=untrained), denoise(z, gamma, model=untrained)
+    assert arc(transposed[z.mT != 0], result.mT[z.mT != 0]) < 1e-4
+
+
 # quality -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -29,11 +30,11 @@ def small(dtype=F64, radius2=2, trained=True):
 
 
 def volume(*size, seed=1, dtype=F64):
-    """Logarithms, mask and noise level of a random volume."""
+    """Logarithms, mask, noise level and number of directions of a random volume."""
     logs = torch.randn(1, 6, *size, generator=rng(seed), dtype=F64).to(dtype)
     mask = torch.rand(1, 1, *size, generator=rng(seed + 1)) > 0.2
     sigma = 0.05 * torch.rand(1, 1, *size, generator=rng(seed + 2), dtype=F64).to(dtype)
-    return logs, mask, sigma
+    return logs, mask, sigma, torch.tensor([12.0], dtype=dtype)
 
 
 def on_matrices(f, logs):
@@ -68,35 +69,37 @@ def test_shifting_is_numpys_with_zeros(offset):
     assert np.array_equal(shifted(torch.tensor(x), offset).numpy(), wanted)
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e3])
-def test_rotating_and_scaling_the_tensors_goes_through(sign, scale):
-    model, (logs, mask, sigma) = small(), volume(5, 6, 7)
-    r = orthogonal(5, sign)
-
-    def move(x):
-        return r @ x @ r.T + math.log(scale) * torch.eye(3, dtype=F64)
-
-    moved = model(on_matrices(move, logs), mask, sigma)
-    wanted = torch.where(mask, on_matrices(move, model(logs, mask, sigma)), 0.0)
-    assert (moved - wanted).abs().max() < 1e-9
+def grid_rotation(permutation, signs):
+    """A signed permutation matrix, and how it moves volumes (..., x, y, z)."""
+    r = torch.zeros(3, 3, dtype=F64)
+    r[torch.arange(3), torch.tensor(permutation)] = torch.tensor(signs, dtype=F64)
+    lead = [k - 3 for k, sign in enumerate(signs) if sign < 0]
+    return r, lambda x: x.movedim([p - 3 for p in permutation], (-3, -2, -1)).flip(lead)
 
 
-def test_single_precision_sees_nearly_the_same_in_any_unit():
-    """m^2/s instead of mm^2/s shifts logarithms by -14: what is left is rounding."""
-    model, (logs, mask, sigma) = small(torch.float32), volume(5, 6, 7, dtype=torch.float32)
-    shift = -14 * torch.tensor([1.0, 0, 1, 0, 0, 1])[:, None, None, None]
-    moved = model(logs + shift, mask, sigma)
-    wanted = torch.where(mask, model(logs, mask, sigma) + shift, 0.0)
-    assert (moved - wanted).abs().max() < 1e-4
+@pytest.mark.parametrize("with_filtered", [False, True])
+@pytest.mark.parametrize("signs", list(itertools.product((1.0, -1.0), repeat=3)))
+@pytest.mark.parametrize("permutation", list(itertools.permutations(range(3))))
+def test_turning_tensors_with_the_grid_goes_through(permutation, signs, with_filtered):
+    """All 48 rotations and reflections, which is the cube group."""
+    model, (logs, mask, sigma, count) = small(), volume(5, 6, 7)
+    r, move = grid_rotation(permutation, signs)
+    more = [volume(5, 6, 7, seed=7)[0]] if with_filtered else []
+    turned = [move(on_matrices(lambda x: r @ x @ r.T, x)) for x in (logs, *more)]
+    moved = model(turned[0], move(mask), move(sigma), count, *turned[1:])
+    out = model(logs, mask, sigma, count, *more)
+    wanted = move(on_matrices(lambda x: r @ x @ r.T, out))
+    assert (moved - wanted).abs().max() < 1e-12
+    if permutation != (0, 1, 2):
+        assert (wanted - move(out)).abs().max() > 0.1
 
 
 def test_invariants_are_invariant_and_finite():
-    logs, mask, sigma = volume(4, 5, 6)
+    logs, mask, sigma, _ = volume(4, 5, 6)
     r = orthogonal(6, -1.0)
     features = invariants(logs, mask, sigma)
     assert features.shape == (1, INVARIANTS, 4, 5, 6)
-    moved = on_matrices(lambda x: r @ x @ r.T - 3.0 * torch.eye(3, dtype=F64), logs)
+    moved = on_matrices(lambda x: r @ x @ r.T, logs)
     assert (invariants(moved, mask, sigma) - features).abs().max() < 1e-6
     flat = torch.zeros(1, 6, 4, 4, 4, dtype=F64, requires_grad=True)
     out = invariants(flat, torch.ones(1, 1, 4, 4, 4, dtype=torch.bool), torch.zeros(1, 1, 4, 4, 4, dtype=F64))
@@ -107,8 +110,8 @@ def test_invariants_are_invariant_and_finite():
 
 def test_output_is_spd_and_between_its_neighbours():
     """The trace of the logarithm (log det) stays within the range of the masked input."""
-    logs, mask, sigma = volume(5, 6, 7)
-    out = small()(logs, mask, sigma)
+    logs, mask, sigma, count = volume(5, 6, 7)
+    out = small()(logs, mask, sigma, count)
     tensors = torch.linalg.matrix_exp(sym_from_vector(out.movedim(1, -1)))
     assert SPD().check_point_on_manifold(tensors, explain=True) == (True, None)
 
@@ -121,26 +124,26 @@ def test_output_is_spd_and_between_its_neighbours():
 
 def test_a_constant_volume_stays_constant():
     logs = volume(1, 1, 1)[0].expand(1, 6, 6, 6, 6)
-    _, mask, sigma = volume(6, 6, 6)
-    out = small()(logs, mask, sigma)
+    _, mask, sigma, count = volume(6, 6, 6)
+    out = small()(logs, mask, sigma, count)
     assert (out - torch.where(mask, logs, 0.0)).abs().max() < 1e-13
 
 
 def test_a_voxel_alone_stays_as_it_is():
-    logs, mask, sigma = volume(5, 5, 5)
+    logs, mask, sigma, count = volume(5, 5, 5)
     mask = torch.zeros_like(mask)
     mask[..., 2, 2, 2] = True
-    out = small()(logs, mask, sigma)
+    out = small()(logs, mask, sigma, count)
     assert torch.allclose(out[..., 2, 2, 2], logs[..., 2, 2, 2], rtol=1e-14, atol=1e-14)
     assert torch.equal(out * ~mask, torch.zeros_like(out))
 
 
 def test_what_lies_outside_the_mask_is_not_seen_and_comes_out_as_zero():
-    model, (logs, mask, sigma) = small(), volume(5, 6, 7)
-    out = model(logs, mask, sigma)
+    model, (logs, mask, sigma, count) = small(), volume(5, 6, 7)
+    out = model(logs, mask, sigma, count)
     assert torch.equal(torch.where(mask, 0.0, out), torch.zeros_like(out))
     for other in (1e3, -1e3, math.nan, math.inf):
-        changed = model(torch.where(mask, logs, other), mask, sigma)
+        changed = model(torch.where(mask, logs, other), mask, sigma, count)
         assert (changed - out).abs().max() < 1e-12
 
 
@@ -155,11 +158,11 @@ def test_every_size_is_taken(size):
 def test_nothing_outside_the_margin_along_z_reaches_a_voxel(radius2):
     model = small(radius2=radius2)
     length = 2 * model.margin + 8
-    logs, mask, sigma = volume(4, 4, length)
+    logs, mask, sigma, count = volume(4, 4, length)
     logs.requires_grad_()
-    out = model(logs, mask, sigma)
+    out = model(logs, mask, sigma, count)
     reach = 0
-    for z in (model.margin + 3, model.margin + 4):  # of either parity, because slices are pooled in pairs
+    for z in (model.margin + 3, model.margin + 4):
         (gradient,) = torch.autograd.grad(out[..., z].sum(), logs, retain_graph=True)
         seen = gradient.abs().sum((0, 1, 2, 3)).nonzero()
         reach = max(reach, (seen - z).abs().max().item())
@@ -170,17 +173,17 @@ def test_nothing_outside_the_margin_along_z_reaches_a_voxel(radius2):
 def test_blocks_with_a_margin_give_the_whole_volume():
     model = small(radius2=1)
     m = model.margin
-    logs, mask, sigma = volume(4, 4, 2 * m + 10)
-    whole = model(logs, mask, sigma)
-    for start in (2, 6):  # even, so that slices are pooled in the same pairs
+    logs, mask, sigma, count = volume(4, 4, 2 * m + 10)
+    whole = model(logs, mask, sigma, count)
+    for start in (2, 5):
         end = start + 2 * m + 4
-        part = model(*(x[..., start:end] for x in (logs, mask, sigma)))
+        part = model(*(x[..., start:end] for x in (logs, mask, sigma)), count)
         assert (part[..., m:-m] - whole[..., start + m : end - m]).abs().max() < 1e-12
 
 
 def test_gradients_reach_every_parameter():
-    model, (logs, mask, sigma) = small(), volume(5, 6, 7)
-    model(logs, mask, sigma).square().sum().backward()
+    model, (logs, mask, sigma, count) = small(), volume(5, 6, 7)
+    model(logs, mask, sigma, count).square().sum().backward()
     for name, p in model.named_parameters():
         assert p.grad.isfinite().all(), name
         assert p.grad.abs().max() > 0, name

@@ -1,0 +1,138 @@
+"""The denoiser of tensors beside a plain twin: a CNN of six log-Euclidean channels, of the same size; see README.md.
+
+Both are trained for the same time of one CPU core on the same crops and told the same.
+
+python benchmarks/dti_twins.py --seconds 600
+python benchmarks/dti_twins.py --seconds 600 --tenth --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional
+
+from manifoldnet.dti.evaluate import evaluate_scans
+from manifoldnet.dti.examples import Crops, Pool, phantom_sources, scan_source
+from manifoldnet.dti.methods import networks
+from manifoldnet.dti.model import DtiDenoiser
+from manifoldnet.dti.protocol import TRIALS
+from manifoldnet.dti.train import relative_error, shipped_config
+from manifoldnet.training.optimizers import OPTIMIZERS
+
+WIDTH = 12  # as many parameters as ours
+DILATIONS = (1, 2, 4, 2)
+INPUTS = 6 + 6 + 5
+TENTH = (slice(20, 50), slice(28, 60), slice(4, 28))  # a tenth of the voxels below slice 32
+
+
+class LogCNN(nn.Module):
+    """Residual 3 x 3 x 3 convolutions of the components of logarithms and of all else that ours is told."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(INPUTS, width, 3, padding=1)
+        self.body = nn.ModuleList([nn.Conv3d(width, width, 3, padding=d, dilation=d) for d in DILATIONS])
+        self.last = nn.Conv3d(width, 6, 3, padding=1)
+        with torch.no_grad():
+            self.last.weight.mul_(0.1)
+        self.margin = 2 + sum(DILATIONS)
+
+    def forward(
+        self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None = None
+    ) -> Tensor:
+        inside = mask.to(logs.dtype)
+        n = directions[:, None, None, None, None] * inside
+        other = torch.zeros_like(logs) if filtered is None else filtered
+        told = [inside, sigma, (sigma > 0).to(logs.dtype), n.clamp_min(1).log(), inside * (filtered is not None)]
+        x = self.first(torch.cat([torch.where(mask, logs, 0.0), torch.where(mask, other, 0.0), *told], 1))
+        for layer in self.body:
+            x = x + layer(functional.gelu(x))
+        start = logs if filtered is None else 0.5 * (logs + filtered)
+        return torch.where(mask, start + self.last(functional.gelu(x)), 0.0)
+
+
+class Twin(DtiDenoiser):
+    """The plain network in the place of ours."""
+
+    def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
+        super().__init__(config, generator)
+        self.net = LogCNN(WIDTH)  # type: ignore[assignment]
+
+
+def trained(model: nn.Module, data: Crops, seconds: float, config: dict[str, Any]) -> int:
+    """Train for some seconds of the process, with a cosine in time; returns the number of steps."""
+    model.train()
+    optimiser = OPTIMIZERS[config["optimizer"]](model.parameters(), config["lr"])
+    start, step = time.process_time(), 0
+    while (share := (time.process_time() - start) / seconds) < 1:
+        rate = config["lr"] * min(1.0, share / 0.1 + 0.01) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = relative_error(model, *data(step))
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+    model.eval()
+    return step
+
+
+def crops(config: dict[str, Any], tenth: bool) -> Crops:
+    """The training data of the shipped configuration, or a tenth of them."""
+    scan = scan_source(config["scan"], tuple(config["scan_slices"]))
+    count = config["phantoms"]
+    if tenth:
+        scan = dataclasses.replace(scan, signals=scan.signals[TENTH].contiguous(), mask=scan.mask[TENTH])
+        count, config = max(1, count // 10), {**config, "slab": 30}
+    phantoms = phantom_sources(count, config["phantom_size"], config["seed"], 0)
+    return Crops([Pool(1 - config["scan_share"], phantoms), Pool(config["scan_share"], [scan])], config)
+
+
+def main() -> None:
+    """Train both and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--tenth", action="store_true", help="train on a tenth of the data")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    gains: dict[tuple[str, str], list[float]] = {}
+    steps: dict[str, list[int]] = {}
+    for seed in given.seeds:
+        config = {**shipped_config(), "seed": seed}
+        data = crops(config, given.tenth)
+        for name, kind in (("CNN", Twin), ("ours", DtiDenoiser)):
+            torch.manual_seed(seed)
+            model = kind(config, torch.Generator().manual_seed(seed))
+            steps.setdefault(name, []).append(trained(model, data, given.seconds, config))
+            for row in evaluate_scans(TRIALS, range(given.splits), networks(model, name)):
+                if str(row["method"]).startswith(name):
+                    gains.setdefault((str(row["data"]), str(row["method"])), []).append(float(row["dSNR dB"]))
+            size = sum(p.numel() for p in model.parameters())
+            print(f"{name}, seed {seed}: {size} parameters, {steps[name][-1]} steps", flush=True)
+    what = "a tenth of the data" if given.tenth else "all data"
+    title = (
+        f"{given.seconds:g} s each on one core, {what}, dSNR in dB, mean and standard error of {len(given.seeds)} seeds"
+    )
+    table = Table("data", "method", "dSNR", "+-", title=title, box=box.SIMPLE)
+    for (trial, method), found in gains.items():
+        spread = np.std(found, ddof=1) / math.sqrt(len(found)) if len(found) > 1 else math.nan
+        table.add_row(trial, method, f"{np.mean(found):.2f}", f"{spread:.2f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
