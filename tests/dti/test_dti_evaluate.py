@@ -134,6 +134,7 @@ def test_clamped():
     assert out[1].isnan().all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DtiDenoiser.shipped.is_file(), reason="no shipped weights")
 def test_shipped_weights_lead_the_table():
     """In squared distance, before both filters, which were tuned on phantoms of the same kind."""

@@ -44,6 +44,7 @@ def test_metric_stays_on_its_manifold():
     assert torch.linalg.eigvalsh(after.net.metric.detach()).min() > 0
 
 
+@pytest.mark.slow
 def test_it_learns():
     """A tiny model trained for seconds does better than before on phantoms it never saw."""
     config = {**CONFIG, "phantoms": 4, "phantom_size": 16, "crop": 12, "steps": 60, "radius2": 2, "width": 8}
