@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,16 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from timed_training import trained
 from torch import Tensor, nn
 from torch.nn import functional
 
 from manifoldnet.dti.evaluate import evaluate_scans
-from manifoldnet.dti.examples import Crops, Pool, phantom_sources, scan_source
+from manifoldnet.dti.examples import Crops, ScanSource
 from manifoldnet.dti.methods import networks
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.protocol import TRIALS
-from manifoldnet.dti.train import relative_error, shipped_config
-from manifoldnet.training.optimizers import OPTIMIZERS
+from manifoldnet.dti.train import pools, relative_error, shipped_config
 
 WIDTH = 12  # as many parameters as ours
 DILATIONS = (1, 2, 4, 2)
@@ -70,34 +69,15 @@ class Twin(DtiDenoiser):
         self.net = LogCNN(WIDTH)  # type: ignore[assignment]
 
 
-def trained(model: nn.Module, data: Crops, seconds: float, config: dict[str, Any]) -> int:
-    """Train for some seconds of the process, with a cosine in time; returns the number of steps."""
-    model.train()
-    optimiser = OPTIMIZERS[config["optimizer"]](model.parameters(), config["lr"])
-    start, step = time.process_time(), 0
-    while (share := (time.process_time() - start) / seconds) < 1:
-        rate = config["lr"] * min(1.0, share / 0.1 + 0.01) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        loss = relative_error(model, *data(step))
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-    model.eval()
-    return step
-
-
 def crops(config: dict[str, Any], tenth: bool) -> Crops:
-    """The training data of the shipped configuration, or a tenth of them."""
-    scan = scan_source(config["scan"], tuple(config["scan_slices"]))
-    count = config["phantoms"]
-    if tenth:
-        scan = dataclasses.replace(scan, signals=scan.signals[TENTH].contiguous(), mask=scan.mask[TENTH])
-        count, config = max(1, count // 10), {**config, "slab": 30}
-    phantoms = phantom_sources(count, config["phantom_size"], config["seed"], 0)
-    return Crops([Pool(1 - config["scan_share"], phantoms), Pool(config["scan_share"], [scan])], config)
+    """The training data of the configuration, or a tenth of them."""
+    if not tenth:
+        return Crops(pools(config), config)
+    phantoms, scans = pools({**config, "phantoms": max(1, config["phantoms"] // 10)})
+    (scan,) = scans.sources
+    assert isinstance(scan, ScanSource)
+    part = dataclasses.replace(scan, signals=scan.signals[TENTH].contiguous(), mask=scan.mask[TENTH])
+    return Crops([phantoms, scans._replace(sources=[part])], {**config, "slab": 30})
 
 
 def main() -> None:
@@ -117,7 +97,8 @@ def main() -> None:
         for name, kind in (("CNN", Twin), ("ours", DtiDenoiser)):
             torch.manual_seed(seed)
             model = kind(config, torch.Generator().manual_seed(seed))
-            steps.setdefault(name, []).append(trained(model, data, given.seconds, config))
+            own = trained(model, data, relative_error, given.seconds, config["optimizer"], config["lr"])
+            steps.setdefault(name, []).append(own)
             for row in evaluate_scans(TRIALS, range(given.splits), networks(model, name)):
                 if str(row["method"]).startswith(name):
                     gains.setdefault((str(row["data"]), str(row["method"])), []).append(float(row["dSNR dB"]))

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import time
 from collections.abc import Callable
 
 import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from timed_training import trained
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -185,31 +185,6 @@ class Told(nn.Module):
         return self.net(Observed(*known))
 
 
-def trained(model: nn.Module, data: SimulatedPatches, seconds: float, optimizer: str, lr: float, device: str) -> int:
-    """Train for some seconds, the data's time counted, with a cosine in time; returns the number of steps.
-
-    On a CPU with one thread these are the process's own seconds, so that other processes do not matter.
-    """
-    model.to(device, memory_format=torch.channels_last).train()
-    optimiser = OPTIMIZERS[optimizer](model.parameters(), lr)
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    start, step = clock(), 0
-    while (share := (clock() - start) / seconds) < 1:
-        rate = lr * min(1.0, share / 0.05 + 0.01) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        *known, phase = data(step)
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            loss = squared_error(model, *known, phase)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-    model.cpu().eval()
-    return step
-
-
 def seen(looks: float, count: int) -> tuple[list[Tensor], Tensor, Tensor]:
     """What is known of test scenes of 256 x 256 pixels, phases only; true phases and coherences."""
     generator = torch.Generator().manual_seed(4242)
@@ -258,7 +233,8 @@ def main() -> None:
     for name in given.only:
         torch.manual_seed(given.seed)
         model = Told(VARIANTS[name](CHANNELS, generator=torch.Generator().manual_seed(given.seed)))
-        steps = trained(model, data, given.seconds, given.optimizer, given.lr, given.device)
+        model.to(memory_format=torch.channels_last)
+        steps = trained(model, data, squared_error, given.seconds, given.optimizer, given.lr, given.device)
         size = sum(p.numel() for p in model.parameters())
         for looks in TEST_LOOKS:
             known, phase, coherence = seen(looks, given.test)

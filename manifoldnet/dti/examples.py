@@ -18,7 +18,7 @@ from torch import Tensor
 
 from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
-from manifoldnet.dti.gradients import is_b0, tensor_model_holds
+from manifoldnet.dti.gradients import direction_count, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.dti.scan import foreground
@@ -208,7 +208,7 @@ def _example(
     if not (with_signals or chance(LEVEL_KNOWN)):
         level = torch.zeros_like(level)
     kept = wls(mppca(signals, mask)[mask], bvals, bvecs) if with_signals else noisy
-    count = float(len(bvals) - 1) * chance(KNOWN)
+    count = float(direction_count(bvals.numpy())) * chance(KNOWN)
     noisy, target, kept, level = (
         _scattered(x, mask) for x in (_logs(noisy), _logs(target), _logs(kept), level[:, None])
     )

@@ -10,6 +10,7 @@ from manifoldnet.files import existing
 
 B0_THRESHOLD = 60.0
 B_MAX = 1500.0
+FEWEST = 6  # directions that determine a tensor
 SLACK = 1.01
 LENGTH_TOLERANCE = 0.02
 
@@ -17,6 +18,11 @@ LENGTH_TOLERANCE = 0.02
 def is_b0(bvals: Float[np.ndarray, "n"]) -> np.ndarray:
     """Which volumes count as not diffusion weighted: b <= 60 s/mm^2."""
     return bvals <= B0_THRESHOLD
+
+
+def direction_count(bvals: Float[np.ndarray, "n"]) -> int:
+    """How many volumes are diffusion weighted."""
+    return int((~is_b0(bvals)).sum())
 
 
 def tensor_model_holds(bvals: Float[np.ndarray, "n"]) -> np.ndarray:
@@ -100,9 +106,9 @@ def check_fittable(
     x, y, z = directions[used & ~b0].T
     quadratic = np.stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z], 1)
     rank = np.linalg.matrix_rank(quadratic, tol=1e-3) if len(quadratic) else 0
-    if rank < 6:
+    if rank < FEWEST:
         raise InputError(
-            f"bvecs: a tensor needs 6 independent directions with {B0_THRESHOLD:g} < b <= {B_MAX:g} s/mm^2,"
+            f"bvecs: a tensor needs {FEWEST} independent directions with {B0_THRESHOLD:g} < b <= {B_MAX:g} s/mm^2,"
             f" got {rank} from {len(quadratic)} volumes"
         )
     return bvals, directions

@@ -15,7 +15,7 @@ from torch import Tensor
 from manifoldnet.dti.baselines import affine_invariant_gaussian, euclidean_gaussian, log_euclidean_gaussian, tv
 from manifoldnet.dti.dwi_filters import nlmeans, patch2self
 from manifoldnet.dti.fit import wls
-from manifoldnet.dti.gradients import is_b0
+from manifoldnet.dti.gradients import direction_count
 from manifoldnet.dti.metrics import distance_to_truth
 from manifoldnet.dti.model import DtiDenoiser, denoise
 from manifoldnet.dti.mppca import mppca
@@ -132,7 +132,7 @@ def networks(model: str | Path | DtiDenoiser = "default", name: str = "manifoldn
 
     def run(case: Case, signals: bool) -> Tensor:
         dwi, bvals, bvecs = (case.signals, case.bvals, case.bvecs) if signals else (None, None, None)
-        count = int((~is_b0(case.bvals.numpy())).sum())
+        count = direction_count(case.bvals.numpy())
         return 1e3 * denoise(1e-3 * case.noisy, case.mask, dwi, bvals, bvecs, network, directions=count)
 
     return [

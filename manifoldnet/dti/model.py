@@ -12,7 +12,7 @@ from torch import Tensor
 
 from manifoldnet.arrays import as_tensor
 from manifoldnet.dti.fit import residual_sigma, wls
-from manifoldnet.dti.gradients import check_fittable, is_b0, tensor_model_holds
+from manifoldnet.dti.gradients import FEWEST, check_fittable, direction_count, tensor_model_holds
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_vector
@@ -21,7 +21,6 @@ from manifoldnet.training import SavedModel
 
 SLAB = 16
 EIGENVALUES = (1 / 16, 5.0)
-FEWEST = 6  # directions that determine a tensor
 COUNTS = (8, 32)  # of directions in training; networks do not know what more of them mean
 SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
@@ -147,7 +146,7 @@ def told_by_signals(tensors: Tensor, mask: Tensor, dwi: Tensor, bvals: Any, bvec
     sigma[told] = residual_sigma(measured[told], b_used, v_used, tensors[told])
     without_noise = mppca(torch.where(alive[..., None], measured, 0.0), told)
     fitted[told] = wls(without_noise[told], b_used, v_used)
-    return Known(sigma, int((~is_b0(b[holds])).sum()), fitted)
+    return Known(sigma, direction_count(b[holds]), fitted)
 
 
 def filtered(

@@ -17,12 +17,11 @@ from torch import Tensor
 
 from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
-from manifoldnet.dti.gradients import is_b0, tensor_model_holds
+from manifoldnet.dti.gradients import FEWEST, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded, squared_distance
 from manifoldnet.dti.scan import foreground
 from manifoldnet.errors import InputError
 
-FEWEST = 6  # directions that determine a tensor
 RIM = 3  # voxels round the mask that filters of signals see
 NOISE_EXPONENT = 0.8  # measured: the squared error of a fit falls with its directions a little slower than 1 / n
 

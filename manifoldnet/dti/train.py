@@ -64,7 +64,7 @@ def train(
     if config["batch"] % processes:
         raise InputError(f"batch: wanted a multiple of the {processes} processes, got {config['batch']}")
     model = DtiDenoiser(config, torch.Generator().manual_seed(config["seed"]))
-    crops = Crops(_pools(config), config)
+    crops = Crops(pools(config), config)
     data = split(Ahead(crops, workers) if workers else crops, processes)
     fit(
         model,
@@ -79,19 +79,20 @@ def train(
     return model.cpu().eval()
 
 
-def _pools(config: dict[str, Any]) -> list[Pool]:
-    pools = [Pool(1.0, phantom_sources(config["phantoms"], config["phantom_size"], config["seed"], 0))]
+def pools(config: dict[str, Any]) -> list[Pool]:
+    """What a configuration trains on: phantoms and, if there is one, a scan; errors as in :func:`train`."""
+    found = [Pool(1.0, phantom_sources(config["phantoms"], config["phantom_size"], config["seed"], 0))]
     if config["scan"] is not None:
         share = config["scan_share"]
         scan = scan_source(config["scan"], tuple(config["scan_slices"]))
-        pools = [Pool(1 - share, pools[0].sources), Pool(share, [scan])]
-    smallest = min(n for pool in pools for source in pool.sources for n in source.mask.shape)
+        found = [Pool(1 - share, found[0].sources), Pool(share, [scan])]
+    smallest = min(n for pool in found for source in pool.sources for n in source.mask.shape)
     if config["crop"] > smallest:
         raise InputError(f"crop: wanted at most {smallest} voxels, the smallest side of a volume, got {config['crop']}")
-    smallest = min(n for pool in pools for source in pool.sources for n in source.mask.shape[:2])
+    smallest = min(n for pool in found for source in pool.sources for n in source.mask.shape[:2])
     if config["slab"] > smallest:
         raise InputError(f"slab: wanted at most {smallest} voxels, the smallest side of a slice, got {config['slab']}")
-    return pools
+    return found
 
 
 def relative_error(
