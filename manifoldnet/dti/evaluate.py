@@ -15,8 +15,9 @@ from manifoldnet.dti.fit import wls
 from manifoldnet.dti.methods import METHODS, NOISY, Method, Result, Tuned, networks, results, tune
 from manifoldnet.dti.metrics import distance_to_truth, scores
 from manifoldnet.dti.model import DtiDenoiser
+from manifoldnet.dti.noise import rician
 from manifoldnet.dti.protocol import TRIALS, Case, Trial, case, clamped, reference_noise, scattered, splits
-from manifoldnet.dti.simulate import phantom, rician, signal
+from manifoldnet.dti.simulate import phantom, signal
 from manifoldnet.errors import InputError
 
 Row = dict[str, str | float]

@@ -1,4 +1,4 @@
-"""Simulated diffusion scans: phantoms of crossing fibre bundles, gradient directions, signals and noise."""
+"""Simulated diffusion scans: phantoms of crossing fibre bundles, gradient directions and signals."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from scipy.special import expit
 from torch import Tensor
 
 from manifoldnet.dti.fit import design_matrix, residual_sigma, to_lower, wls
+from manifoldnet.dti.noise import Level, noncentral_chi
+from manifoldnet.dti.noise import rician as rician  # its former place, from which examples takes it
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_expm, sym_from_vector
 
@@ -179,36 +181,37 @@ def signal(
     return total
 
 
-def rician(
-    clean: Float[Tensor, "*batch n"], sigma: float | Float[Tensor, "..."], generator: torch.Generator
-) -> Float[Tensor, "*batch n"]:
-    """Magnitude |S + sigma (n1 + i n2)|, n1 and n2 standard normal (Gudbjartsson and Patz 1995)."""
-    noise = torch.randn(2, *clean.shape, dtype=clean.dtype, device=clean.device, generator=generator)
-    return torch.hypot(clean + sigma * noise[0], sigma * noise[1])
-
-
 def dwi(
     tensors: Float[Tensor, "*batch k 3 3"],
     s0: Float[Tensor, "*batch k"],
     bvals: Float[Tensor, "n"],
     bvecs: Float[Tensor, "n 3"],
-    snr: float,
+    snr: Level,
     generator: torch.Generator,
+    coils: int = 1,
 ) -> Float[Tensor, "*batch n"]:
-    """Noisy signals: Rician noise of standard deviation 1 / snr, where white matter has S0 = 1."""
-    return rician(signal(tensors, s0, bvals, bvecs), 1 / snr, generator)
+    """Noisy signals: noise of standard deviation 1 / snr, where white matter has S0 = 1.
+
+    ``snr`` is a number or one for each voxel; of ``coils`` > 1 the noise is :func:`noise.noncentral_chi`, else Rician.
+    """
+    return noncentral_chi(signal(tensors, s0, bvals, bvecs), 1 / snr, coils, generator)
 
 
 def pair(
     scene: Phantom,
     bvals: Float[Tensor, "n"],
     bvecs: Float[Tensor, "n 3"],
-    snr: float,
+    snr: float | int | Float[Tensor, "x y z"],
     generator: torch.Generator,
+    coils: int = 1,
 ) -> Pair:
-    """A denoiser's input and target: fits of a noisy and of a noiseless scan of a phantom; b in s/mm^2."""
+    """A denoiser's input and target: fits of a noisy and of a noiseless scan of a phantom; b in s/mm^2.
+
+    ``snr`` and ``coils`` as in :func:`dwi`.
+    """
     clean = signal(scene.tensors[scene.mask], scene.s0[scene.mask], bvals, bvecs)
-    noised = rician(clean, 1 / snr, generator)
+    level = 1 / (snr[scene.mask] if isinstance(snr, Tensor) else snr)
+    noised = noncentral_chi(clean, level, coils, generator)
     fits = [wls(measured, bvals, bvecs) for measured in (noised, clean)]
     noisy, true = (clean.new_full((*scene.mask.shape, 3, 3), torch.nan) for _ in range(2))
     noisy[scene.mask], true[scene.mask] = 1e3 * fits[0], 1e3 * fits[1]

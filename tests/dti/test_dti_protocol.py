@@ -12,8 +12,9 @@ from manifoldnet.dti import protocol
 from manifoldnet.dti.fit import wls
 from manifoldnet.dti.methods import METHODS
 from manifoldnet.dti.metrics import distance_to_truth
+from manifoldnet.dti.noise import rician
 from manifoldnet.dti.protocol import TRIALS, Trial, limited, reference_noise, splits, well_spread
-from manifoldnet.dti.simulate import directions, rician, signal
+from manifoldnet.dti.simulate import directions, signal
 from manifoldnet.errors import InputError
 
 SHAPE = (9, 10, 6)

@@ -14,8 +14,9 @@ from scipy.ndimage import binary_erosion
 
 from manifoldnet.dti.fit import FLOOR
 from manifoldnet.dti.gradients import check_fittable
+from manifoldnet.dti.noise import rician
 from manifoldnet.dti.scan import fit_scan, foreground, has_signal
-from manifoldnet.dti.simulate import directions, rician
+from manifoldnet.dti.simulate import directions
 
 FILES = Path(dipy.data.__file__).parent / "files"
 

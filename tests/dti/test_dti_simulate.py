@@ -1,9 +1,8 @@
-"""Phantoms, directions, signals and noise against closed forms."""
+"""Phantoms, directions and signals against closed forms."""
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import rice
 
 from manifoldnet.dti import metrics, simulate
 from manifoldnet.errors import InputError
@@ -36,15 +35,6 @@ def test_signal_of_a_mixture():
     found = simulate.signal(tensors, torch.tensor([[0.75, 0.5]]).double(), torch.tensor([0.0, 1000, 2000]).double(), g)
     expected = [1.25, 0.75 * np.exp(-1.7) + 0.5 * np.exp(-3), 0.75 * np.exp(-0.4) + 0.5 * np.exp(-6)]
     np.testing.assert_allclose(found[0], expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("level", [0.0, 0.1, 1.0])
-def test_rician_moments(level):
-    sigma, n = 0.2, 200_000
-    drawn = simulate.rician(torch.full((n,), level), sigma, torch.Generator().manual_seed(0)).double()
-    law = rice(level / sigma, scale=sigma)
-    assert drawn.mean().item() == pytest.approx(law.mean(), abs=5 * law.std() / n**0.5)
-    assert drawn.std().item() == pytest.approx(law.std(), rel=0.01)
 
 
 def test_phantom():
@@ -119,3 +109,33 @@ def test_dwi_is_reproducible_noise_on_the_signal():
     assert torch.equal(one, two)
     difference = one[:, 0] - simulate.signal(*arguments)[:, 0]
     assert difference.std().item() == pytest.approx(0.1, rel=0.1)
+
+
+def test_dwi_where_the_ratio_varies():
+    shape = (40, 40, 4)
+    tensors, s0 = torch.eye(3).expand(*shape, 1, 3, 3), torch.ones(*shape, 1)
+    bvals, bvecs = table(30)
+    snr = torch.full(shape, 10.0)
+    snr[20:] = 40.0
+    noise = simulate.dwi(tensors, s0, bvals, bvecs, snr, torch.Generator().manual_seed(0)) - simulate.signal(
+        tensors, s0, bvals, bvecs
+    )
+    assert noise[:20].std().item() == pytest.approx(0.1, rel=0.05)
+    assert noise[20:].std().item() == pytest.approx(0.025, rel=0.05)
+    many = simulate.dwi(tensors, s0, bvals, bvecs, snr, torch.Generator().manual_seed(0), coils=8)
+    # the floor of eight channels is far above that of one: sqrt(15.5) against sqrt(1.5) noise levels
+    assert many[:20, :, :, 1:].mean() > 0.37 + 0.15
+
+
+def test_pair_takes_a_field_and_coils():
+    scene = simulate.phantom(12, np.random.default_rng(0))
+    bvals, bvecs = table(20)
+    snr = torch.full(scene.mask.shape, 80.0)
+    snr[:6] = 20.0
+    found = simulate.pair(scene, bvals, bvecs, snr, torch.Generator().manual_seed(0))
+    halves = [found.sigma[:6].nanmedian() * 20, found.sigma[6:].nanmedian() * 80]
+    assert all(0.5 < level < 1.5 for level in halves)
+    coils = simulate.pair(scene, bvals, bvecs, 5.0, torch.Generator().manual_seed(0), coils=16)
+    one = simulate.pair(scene, bvals, bvecs, 5.0, torch.Generator().manual_seed(0))
+    # a noise floor flattens the decay
+    assert metrics.md(coils.noisy[scene.mask]).median() < 0.8 * metrics.md(one.noisy[scene.mask]).median()
