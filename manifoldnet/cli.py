@@ -109,13 +109,16 @@ def denoise_insar(
 
 @denoise_app.command("dti")
 def denoise_dti(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="NIfTI: tensors, or a diffusion-weighted scan")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="NIfTI of tensors or diffusion-weighted signals, NRRD of tensors")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="NIfTI of tensors; maps appear beside it")],
     bvals: Annotated[Path | None, typer.Option(help="b-values of a scan, s/mm^2")] = None,
     bvecs: Annotated[Path | None, typer.Option(help="gradient directions of a scan")] = None,
     mask: Annotated[Path | None, typer.Option(help="NIfTI, non-zero = use")] = None,
     order: Annotated[str | None, typer.Option(help="component order of a tensor file: fsl, dipy or mrtrix")] = None,
     repair: Annotated[bool, typer.Option(help="raise eigenvalues of tensors that are not SPD")] = False,
+    fit: Annotated[str | None, typer.Option(help="of a scan: wls (default), or restore, slow, for outliers")] = None,
     directions: Annotated[
         int | None, typer.Option(help="to how many directions the tensors of a tensor file were fitted, if known")
     ] = None,
@@ -137,14 +140,15 @@ def denoise_dti(
     names = [name.strip() for name in maps.split(",") if name.strip()]
     io.check_maps(names)
     model = DtiDenoiser.named("default" if weights is None else weights)
-    volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair)
+    volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair, fit=fit)
     dwi, b, v = (None, None, None) if volume.scan is None else volume.scan
     result = denoise(volume.tensors, volume.mask, dwi, b, v, model, directions=directions, strength=strength)
     io.write(target, result, volume, names)
     voxels = f"{int(volume.mask.sum())} of {' x '.join(map(str, volume.mask.shape))} voxels"
+    unit = f" in {volume.unit}" if volume.unit else ""
     repaired = f", {volume.floored} tensors had eigenvalues raised" if volume.floored else ""
     spent = f"{time.perf_counter() - start:.1f} s{_peak_memory()}"
-    console.print(f"{target}: {voxels}{repaired}, {spent}")
+    console.print(f"{target}: {voxels}{unit}{repaired}, {spent}")
 
 
 def _peak_memory() -> str:

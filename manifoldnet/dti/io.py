@@ -1,6 +1,6 @@
-"""Images of diffusion tensors: NIfTI tensor volumes read and written, diffusion-weighted scans fitted."""
+"""Images of diffusion tensors: NIfTI and NRRD volumes read, scans fitted, NIfTI written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,16 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from manifoldnet.dti import layout, nifti
-from manifoldnet.dti.fit import FLOOR, floored
+from manifoldnet.dti import layout, nifti, nrrd
+from manifoldnet.dti.checked import checked, first, is_spd, present
 from manifoldnet.dti.gradients import beside, read_gradients
 from manifoldnet.dti.maps import MAPS
-from manifoldnet.dti.scan import fit_scan, foreground, has_signal
+from manifoldnet.dti.scan import FITS, fit_scan, foreground, has_signal
+from manifoldnet.dti.units import unit_of
 from manifoldnet.errors import InputError
 from manifoldnet.files import all_written_whole
-
-SPD_RATIO = 1e-6
-SYMMETRY = 1e-4
 
 
 class Signals(NamedTuple):
@@ -38,11 +36,12 @@ class TensorVolume:
         tensors: float32, SPD in the mask, NaN outside; unit of the file, mm^2/s for a scan with b in s/mm^2.
         mask: voxels with a tensor.
         affine: voxel to scanner coordinates (mm).
-        header: NIfTI header of the file that was read.
-        order: name in ``layout.ORDERS`` of the component order on disk.
-        stored: the components as the file has them, shape (x, y, z, ...); None for a scan.
+        header: NIfTI header of the file that was read; an empty one for NRRD.
+        order: name in ``layout.ORDERS`` of the component order of the file that :func:`write` makes.
+        stored: the components as a NIfTI file has them, shape (x, y, z, ...); None for a scan and NRRD.
         scan: what the tensors were fitted to, or None.
         floored: voxels whose eigenvalues had to be raised to make them SPD.
+        unit: of the tensors, see ``units.unit_of``; None if it is not known.
     """
 
     tensors: Float[np.ndarray, "x y z 3 3"]
@@ -53,6 +52,7 @@ class TensorVolume:
     stored: np.ndarray | None = None
     scan: Signals | None = None
     floored: int = 0
+    unit: str | None = None
 
 
 def read(
@@ -63,13 +63,16 @@ def read(
     mask: str | Path | np.ndarray | None = None,
     order: str | None = None,
     repair: bool = False,
+    fit: str | None = None,
+    unit: str | None = None,
 ) -> TensorVolume:
-    """Read a NIfTI tensor volume, or a diffusion-weighted scan which is then fitted.
+    """Read a tensor volume, or a diffusion-weighted scan which is then fitted.
 
     A scan is a 4-D file with ``bvals`` (s/mm^2) and ``bvecs``, given or lying beside it under the same stem
     (.bval, .bvals, .bvec, .bvecs), unless ``order`` says that it is a tensor volume. Its tensors are in the
     frame of the directions as written. A tensor volume is (x, y, z, 6) or (x, y, z, 1, 6), whose component
-    order must be given unless the header carries intent code 1005, or (x, y, z, 9) or (x, y, z, 3, 3).
+    order must be given unless the header carries intent code 1005 (ITK, ANTs), or (x, y, z, 9) or (x, y, z, 3, 3).
+    A file .nrrd or .nhdr is a tensor volume, see ``nrrd.read``; its tensors come in scanner axes.
 
     Args:
         mask: NIfTI file or array (x, y, z), non-zero = use. Default: for a scan ``scan.foreground``, for a
@@ -78,12 +81,16 @@ def read(
         order: "fsl", "dipy" or "mrtrix", see ``layout.ORDERS``.
         repair: raise eigenvalues below 1e-2 of the largest to that value in voxels of a tensor volume that
             are not SPD; voxels with no positive eigenvalue, zeros and NaN leave the mask.
+        unit: of a tensor volume, one of ``units.UM2_PER_MS``; by default found by the size of the numbers.
+        fit: of a scan, "wls" (default) or "restore", see ``scan.fit_scan``.
 
     Raises:
         InputError: for anything wrong with the files, in one line; among others when a tensor in the mask
             is not SPD, meaning a smallest eigenvalue below 1e-6 of the largest, and ``repair`` is off.
     """
     path = Path(path)
+    if nrrd.is_nrrd(path):
+        return _read_nrrd(path, mask, order, repair, unit, given={"bvals": bvals, "bvecs": bvecs, "fit": fit})
     image = nifti.open_image(path)
     shape = image.shape
     known = _mask(mask, shape[:3])
@@ -92,17 +99,14 @@ def read(
         raise InputError(f"order: {order!r} is for tensor volumes; bvals or bvecs make {path} a scan")
     found = beside(path)
     if given or (order is None and len(shape) == 4 and all(found)):
-        return _read_scan(path, image, bvals or found[0], bvecs or found[1], known)
+        return _read_scan(path, image, bvals or found[0], bvecs or found[1], known, fit or FITS[0])
+    if fit is not None:
+        raise InputError(f"fit: {fit!r} is for diffusion-weighted scans; {path} is read as tensors")
     stored, order = _components(path, image, order)
     tensors = layout.unpack(stored.reshape(*shape[:3], -1), order).astype(np.float32)
-    if order == "full":
-        tensors = _symmetric(path, tensors)
-    used = ~np.isnan(tensors).any((-1, -2)) & (tensors != 0).any((-1, -2)) if known is None else known
-    if not used.any():
-        raise InputError(f"{path}: no voxel with data, every voxel is zero or NaN")
-    used, raised = _positive(path, tensors, used, repair)
-    tensors[~used] = np.nan
-    return TensorVolume(tensors, used, image.affine, image.header.copy(), order, stored, floored=raised)
+    tensors, used, raised = checked(path, tensors, present(tensors) if known is None else known, repair)
+    unit = unit_of(tensors[used], unit)
+    return TensorVolume(tensors, used, image.affine, image.header.copy(), order, stored, floored=raised, unit=unit)
 
 
 def write(
@@ -114,7 +118,7 @@ def write(
     """Write tensors as ``path``, .nii or .nii.gz, and ``maps.MAPS`` as <stem>_fa.nii.gz and so on beside it.
 
     The file is of the kind that ``like`` was read from: same shape, component order, affine and header, and
-    outside ``like.mask`` the same bits. For a scan it is a 5-D float32 NIfTI with intent 1005 (symmetric
+    outside ``like.mask`` the same bits. For a scan and NRRD it is a 5-D float32 NIfTI with intent 1005 (symmetric
     matrix, lower triangle), 0 outside the mask. Diffusivities have the tensors' unit. Maps are float32, (x, y, z) or
     (x, y, z, 3), 0 outside the mask. All files appear, or none.
 
@@ -135,7 +139,7 @@ def write(
     bad = like.mask.copy()
     bad[like.mask] = ~is_spd(on_disk)
     if bad.any():
-        raise InputError(f"tensors: {bad.sum()} are not symmetric positive definite, the first at {_first(bad)}")
+        raise InputError(f"tensors: {bad.sum()} are not symmetric positive definite, the first at {first(bad)}")
     if like.stored is None:
         images = [nifti.map_like(components, like.affine, like.header, layout.SYMMATRIX, "tensor")]
     else:
@@ -160,13 +164,6 @@ def check_maps(names: Sequence[str]) -> None:
             raise InputError(f"maps: wanted some of {', '.join(MAPS)}, got {name!r}")
 
 
-def is_spd(tensors: Float[np.ndarray, "n 3 3"]) -> Bool[np.ndarray, "n"]:
-    """Which matrices are finite with a smallest eigenvalue above 1e-6 of the largest, as float32 resolves."""
-    finite = np.isfinite(tensors).all((-1, -2))
-    values = np.linalg.eigvalsh(np.where(finite[:, None, None], tensors, 0).astype(np.float64))
-    return finite & (values[:, 0] > SPD_RATIO * values[:, 2])
-
-
 def _mask(mask: str | Path | np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
     if mask is None:
         return None
@@ -187,6 +184,7 @@ def _read_scan(
     bvals: str | Path | None,
     bvecs: str | Path | None,
     mask: np.ndarray | None,
+    method: str,
 ) -> TensorVolume:
     if image.ndim != 4:
         raise InputError(f"{path}: a diffusion-weighted scan has 4 dimensions, got shape {image.shape}")
@@ -198,9 +196,31 @@ def _read_scan(
     inside = (foreground(signal, b) if mask is None else mask) & has_signal(signal, b)
     if not inside.any():
         raise InputError(f"{path}: no voxel with signal in the mask")
-    fit = fit_scan(signal, b, v, inside)
+    fit = fit_scan(signal, b, v, inside, method)
     header, scan = image.header.copy(), Signals(signal, b, v)
-    return TensorVolume(fit.tensors, inside, image.affine, header, "dipy", scan=scan, floored=fit.floored)
+    unit = "mm^2/s"
+    return TensorVolume(fit.tensors, inside, image.affine, header, "dipy", scan=scan, floored=fit.floored, unit=unit)
+
+
+def _read_nrrd(
+    path: Path,
+    mask: str | Path | np.ndarray | None,
+    order: str | None,
+    repair: bool,
+    unit: str | None,
+    given: Mapping[str, object],
+) -> TensorVolume:
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name}: got {value}, but a NRRD file is read as tensors; scans are NIfTI files")
+    file = nrrd.read(path, order)
+    known = _mask(mask, file.inside.shape)
+    inside = file.inside & present(file.tensors) if known is None else known
+    tensors, used, raised = checked(path, file.tensors, inside, repair)
+    unit = unit_of(tensors[used], unit)
+    header = nib.Nifti1Header()
+    header.set_xyzt_units("mm")
+    return TensorVolume(tensors, used, file.affine, header, "dipy", floored=raised, unit=unit)
 
 
 def _components(path: Path, image: nib.Nifti1Pair, order: str | None) -> tuple[np.ndarray, str]:
@@ -224,41 +244,3 @@ def _components(path: Path, image: nib.Nifti1Pair, order: str | None) -> tuple[n
         )
     stored = nifti.values(path, image)
     return stored if stored.dtype in (np.float32, np.float64) else stored.astype(np.float32), order
-
-
-def _symmetric(path: Path, tensors: np.ndarray) -> np.ndarray:
-    """The symmetric parts, if the matrices are symmetric to 1e-4 of their largest entry."""
-    with np.errstate(invalid="ignore"):  # infinity is reported as not SPD later
-        asymmetry = np.abs(tensors - tensors.swapaxes(-1, -2))
-        wrong = (asymmetry > SYMMETRY * np.abs(tensors).max((-1, -2), keepdims=True)).any((-1, -2))
-        symmetric = 0.5 * (tensors + tensors.swapaxes(-1, -2))
-    if wrong.any():
-        raise InputError(f"{path}: {wrong.sum()} matrices are not symmetric, the first at voxel {_first(wrong)}")
-    return symmetric
-
-
-def _first(where: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.argwhere(where)[0])
-
-
-def _positive(path: Path, tensors: np.ndarray, used: np.ndarray, repair: bool) -> tuple[np.ndarray, int]:
-    """Repair tensors in place or refuse; the mask without hopeless voxels, and how many were repaired."""
-    bad = np.zeros_like(used)
-    bad[used] = ~is_spd(tensors[used])
-    if not bad.any():
-        return used, 0
-    if not repair:
-        raise InputError(
-            f"{path}: {bad.sum()} of {used.sum()} tensors in the mask are not symmetric positive definite,"
-            f" the first at voxel {_first(bad)}; --repair (repair=True) raises their small eigenvalues to"
-            f" {FLOOR} of the largest"
-        )
-    finite = np.isfinite(tensors[bad]).all((-1, -2))
-    candidates = torch.from_numpy(np.where(finite[:, None, None], tensors[bad], 0).astype(np.float64))
-    tensors[bad] = floored(candidates, smallest=0.0).numpy()
-    repaired = np.zeros_like(used)
-    repaired[bad] = is_spd(tensors[bad])
-    used = used & (repaired | ~bad)
-    if not used.any():
-        raise InputError(f"{path}: no tensor in the mask has a positive eigenvalue")
-    return used, int(repaired.sum())

@@ -21,7 +21,8 @@ def open_image(path: str | Path) -> nib.Nifti1Pair:
     try:
         image = nib.load(existing(path), mmap=False)
     except (ImageFileError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not a NIfTI file ({error})") from None
+        hint = "; mrconvert of MRtrix turns it into one" if Path(path).name.endswith((".mif", ".mif.gz")) else ""
+        raise InputError(f"{path}: not a NIfTI file ({error}){hint}") from None
     if not isinstance(image, nib.Nifti1Pair):
         raise InputError(f"{path}: wanted a NIfTI file, got {type(image).__name__}")
     if image.get_data_dtype().kind not in "iuf":

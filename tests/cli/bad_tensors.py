@@ -93,6 +93,22 @@ def dti_not_SPD(p, w):
 
 
 @case
+def dti_unknown_fit(p, w):
+    return dti(w, scan(p, 9), "--bvals", p / "s.bval", "--bvecs", p / "s.bvec", "--fit", "ols")
+
+
+@case
+def dti_fit_of_tensors(p, w):
+    return dti(w, nifti(p / "a.nii.gz", spd_field((3, 3, 2))), "--fit", "restore")
+
+
+@case
+def dti_damaged_NRRD(p, w):
+    (p / "a.nrrd").write_text("NRRD0004\ntype: float\n")
+    return dti(w, p / "a.nrrd")
+
+
+@case
 def dti_mask_of_another_shape(p, w):
     mask = nifti(p / "mask.nii.gz", np.ones((4, 3, 3), np.uint8))
     return dti(w, nifti(p / "t.nii.gz", six(spd_field((4, 3, 2)))), "--order", "fsl", "--mask", mask)

@@ -15,8 +15,9 @@ from scipy.ndimage import binary_erosion
 from manifoldnet.dti.fit import FLOOR
 from manifoldnet.dti.gradients import check_fittable
 from manifoldnet.dti.noise import rician
-from manifoldnet.dti.scan import fit_scan, foreground, has_signal
+from manifoldnet.dti.scan import fit_scan, foreground, has_signal, noise_level
 from manifoldnet.dti.simulate import directions
+from manifoldnet.errors import InputError
 
 FILES = Path(dipy.data.__file__).parent / "files"
 
@@ -89,3 +90,57 @@ def test_scale_of_the_signal_does_not_matter():
     signal, bvals, bvecs, inside = head(30.0)
     unit = fit_scan(signal / 1000, bvals, bvecs, inside).tensors
     np.testing.assert_allclose(unit[inside], fit_scan(signal, bvals, bvecs, inside).tensors[inside], atol=1e-8)
+
+
+def corrupted(shape, count=30, noise=20.0, share=1.0):
+    """A scan of one tensor, 4 % noise, three of whose volumes are spoiled in a share of the voxels; and the tensor."""
+    turn, _ = np.linalg.qr(np.random.default_rng(5).standard_normal((3, 3)))
+    tensor = turn @ np.diag([1.6e-3, 4e-4, 3e-4]) @ turn.T
+    bvals = np.array([0.0] + [1000.0] * count)
+    bvecs = np.vstack([np.zeros(3), directions(count)])
+    clean = 500 * np.exp(-bvals * np.einsum("ni,ij,nj->n", bvecs, tensor, bvecs))
+    rng = np.random.default_rng(6)
+    signal = clean + noise * rng.standard_normal((*shape, count + 1))
+    spoiled = rng.random(shape) < share
+    for volume, factor in ((4, 0.1), (11, 1.9), (20, 0.2)):
+        signal[..., volume][spoiled] *= factor
+    return np.maximum(signal, 1.0), bvals, bvecs, tensor
+
+
+def test_restore_leaves_outliers_out():
+    clean, bvals, bvecs, tensor = corrupted((6, 6, 2), share=0.0)
+    spoiled, *_ = corrupted((6, 6, 2), share=0.2)
+    wrong = (spoiled != clean).any(-1)
+    assert 8 < wrong.sum() < 30
+    whole = np.ones((6, 6, 2), bool)
+
+    def error(signal, method):
+        found = fit_scan(signal, bvals, bvecs, whole, method).tensors - tensor
+        return np.linalg.norm(found, axis=(-1, -2)) / np.linalg.norm(tensor)
+
+    usual = error(clean, "wls")
+    assert error(spoiled, "wls")[wrong].mean() > 3 * usual.mean()
+    assert error(spoiled, "restore")[wrong].mean() < 1.5 * usual.mean()
+    # where nothing is wrong few volumes go
+    assert error(spoiled, "restore")[~wrong].mean() < 1.15 * usual[~wrong].mean()
+
+
+@pytest.mark.parametrize(("count", "share", "tolerance"), [(30, 0.0, 0.03), (30, 0.1, 0.05), (7, 0.0, 0.1)])
+def test_noise_level(count, share, tolerance):
+    scan = corrupted((20, 20, 10), share=share) if count == 30 else few(count)
+    assert noise_level(*scan[:3], np.ones((20, 20, 10), bool)) == pytest.approx(20, rel=tolerance)
+
+
+def few(count):
+    signal, bvals, bvecs, tensor = corrupted((20, 20, 10), share=0.0)
+    chosen = np.r_[0, np.linspace(1, 30, count).astype(int)]
+    return signal[..., chosen], bvals[chosen], bvecs[chosen], tensor
+
+
+def test_fits_refused():
+    signal, bvals, bvecs, _ = few(6)
+    inside = np.ones(signal.shape[:3], bool)
+    with pytest.raises(InputError, match="fit: wanted one of wls, restore, got 'ols'"):
+        fit_scan(signal, bvals, bvecs, inside, "ols")
+    with pytest.raises(InputError, match="bvals: the noise level needs more than 7 volumes to fit, got 7"):
+        fit_scan(signal, bvals, bvecs, inside, "restore")
