@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-CHUNK = 2**24  # numbers in the patches that are filtered at once
+CHUNK = 2**21  # numbers in the patches that are filtered at once; more are slower, they leave the caches
 
 
 def mppca(
@@ -36,14 +37,14 @@ def mppca(
     flat = signals.flatten(0, 2).double()
     total, weight = torch.zeros_like(flat), flat.new_zeros(len(flat))
     for part in centres.split(max(1, CHUNK // (len(steps) * flat.shape[1]))):
-        voxels = part[:, None] + steps
-        found, kept = _without_noise(flat[voxels])
-        share = 1 / (1 + kept.double())
-        total.index_add_(0, voxels.flatten(), (share[:, None, None] * found).flatten(0, 1))
-        weight.index_add_(0, voxels.flatten(), share.repeat_interleave(len(steps)))
-    seen = (weight > 0) & mask.flatten()
-    filtered = torch.where(seen[:, None], total / weight.clamp_min(1e-300)[:, None], flat)
-    return filtered.reshape(signals.shape).to(signals.dtype)
+        voxels = (part[:, None] + steps).flatten()
+        found, share = _without_noise(flat.index_select(0, voxels).unflatten(0, (len(part), len(steps))))
+        total.index_add_(0, voxels, found.flatten(0, 1))
+        weight.index_add_(0, voxels, share.repeat_interleave(len(steps)))
+    total /= weight.clamp_min(1e-300)[:, None]
+    as_it_was = (weight == 0) | ~mask.flatten()
+    total[as_it_was] = flat[as_it_was]
+    return total.reshape(signals.shape).to(signals.dtype)
 
 
 def patch_sides(shape: tuple[int, ...], volumes: int, radius: int | None) -> list[int]:
@@ -58,12 +59,11 @@ def patch_sides(shape: tuple[int, ...], volumes: int, radius: int | None) -> lis
     return sides(radius)
 
 
-def _without_noise(patches: Float[Tensor, "m v n"]) -> tuple[Float[Tensor, "m v n"], Int[Tensor, " m"]]:
-    """Patches of v voxels on the components that are no noise, and the number of these."""
+def _without_noise(patches: Float[Tensor, "m v n"]) -> tuple[Float[Tensor, "m v n"], Float[Tensor, " m"]]:
+    """Patches of v voxels on the components that are no noise, times the weight that they have, and this."""
     v, n = patches.shape[1:]
     mean = patches.mean(1, keepdim=True)
-    centred = patches - mean
-    values, vectors = torch.linalg.eigh(centred.mT @ centred / v)
+    values, vectors = _eigh(torch.baddbmm(mean.mT * mean, patches.mT, patches, beta=-1, alpha=1 / v))
     few = max(0, n - (v - 1))  # whose eigenvalues are 0, since there are fewer voxels than volumes
     values, vectors = values[:, few:].clamp_min(0), vectors[..., few:]
     count = torch.arange(1, n - few + 1, device=values.device)
@@ -72,5 +72,20 @@ def _without_noise(patches: Float[Tensor, "m v n"]) -> tuple[Float[Tensor, "m v 
     explained = values - values[:, :1] <= 4 * torch.sqrt(count / v) * variance
     most = (explained * count).amax(1, keepdim=True).clamp_min(1) - 1
     kept = values >= (1 + math.sqrt(n / v)) ** 2 * variance.gather(1, most)
-    components = vectors * kept[:, None]
-    return centred @ components @ components.mT + mean, kept.sum(1)
+    share = 1 / (1 + kept.sum(1).double())
+    used = kept.any(0)  # the largest ones
+    components = vectors[..., used] * kept[:, None, used]
+    projector = (share[:, None, None] * components) @ components.mT
+    # one product for the patch, whose mean stays: it is not centred first
+    return torch.baddbmm(share[:, None, None] * mean - mean @ projector, patches, projector), share
+
+
+def _eigh(matrices: Float[Tensor, "m n n"]) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n n"]]:
+    """``torch.linalg.eigh``, which takes a batch one matrix after the other, on as many cores as torch uses."""
+    cores = 1 if matrices.is_cuda else torch.get_num_threads()
+    if cores == 1:
+        values, vectors = torch.linalg.eigh(matrices)
+        return values, vectors
+    with ThreadPoolExecutor(cores) as pool:
+        parts = list(pool.map(torch.linalg.eigh, matrices.tensor_split(cores)))
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])

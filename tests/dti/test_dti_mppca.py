@@ -40,6 +40,18 @@ def test_chunks_do_not_matter(case, monkeypatch):
     torch.testing.assert_close(mppca.mppca(signals, case.mask), whole, rtol=1e-12, atol=1e-12)
 
 
+def test_cores_do_not_matter(case):
+    signals, before = case.signals[..., :13].double(), torch.get_num_threads()
+    found = []
+    for cores in (1, 3):
+        torch.set_num_threads(cores)
+        try:
+            found.append(mppca.mppca(signals, case.mask))
+        finally:
+            torch.set_num_threads(before)
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
 def test_it_leaves_what_has_few_components():
     """Signals that are sums of three patterns, without noise."""
     rng = np.random.default_rng(0)
