@@ -5,6 +5,7 @@
 PosixPath('/home/me/.cache/manifoldnet/data/watch')
 """
 
+from manifoldnet.data.dataset import Dataset, Member
 from manifoldnet.data.fetch import cached, get
 from manifoldnet.data.load import (
     Diffusion,
@@ -16,7 +17,7 @@ from manifoldnet.data.load import (
     load_hologram,
     load_watch,
 )
-from manifoldnet.data.registry import DATASETS, Dataset, Member
+from manifoldnet.data.registry import DATASETS
 
 __all__ = [
     "DATASETS",

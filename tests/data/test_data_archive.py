@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from manifoldnet.data.archive import download, read_installed, read_member
-from manifoldnet.data.registry import DATASETS, Dataset, Member
+from manifoldnet.data.dataset import Dataset, Member
+from manifoldnet.data.registry import DATASETS
 from manifoldnet.errors import InputError
 
 PAYLOAD = b"numbers\n"

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from dipy.data import fetcher
 
 from manifoldnet.data import DATASETS
 
@@ -13,6 +14,9 @@ NAMES = [
     "mdt-b1k-b2k",
     "mdt-multishell",
     "small-64d",
+    "small-101d",
+    "stanford-hardi",
+    "sherbrooke-3shell",
     "watch",
     "basic-motions",
     "hapt",
@@ -25,10 +29,23 @@ def test_names():
     assert all(name == dataset.name for name, dataset in DATASETS.items())
 
 
+@pytest.fixture
+def fetched_by_dipy(monkeypatch):
+    """``fetched_by_dipy(name)``: what dipy would fetch, {file: (address, md5)}, and its folder."""
+    monkeypatch.setattr(fetcher, "fetch_data", lambda *arguments, **options: None)
+    return lambda name: getattr(fetcher, f"fetch_{name.replace('-', '_')}")()
+
+
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=list(DATASETS))
-def test_entry(dataset):
+def test_entry(dataset, fetched_by_dipy):
     hashes = [member.sha256 for member in dataset.members]
-    if dataset.archive != "installed":
+    if dataset.archive == "dipy":
+        files, _ = fetched_by_dipy(dataset.name)
+        assert {member.path for member in dataset.members} == set(files)
+        assert all(re.fullmatch("[0-9a-f]{32}", md5) for _, md5 in files.values())
+        assert set(hashes) == {""}
+        hashes = []
+    elif dataset.archive != "installed":
         hashes.append(dataset.archive_sha256)
         assert dataset.megabytes > 0
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes)

@@ -1,0 +1,48 @@
+"""What is known of a data set and of its files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file inside an archive, and the file that it becomes.
+
+    ``path`` is its name in the archive (in the installed package's folder or dipy's cache where there is no archive),
+    ``sha256`` its hash (empty where dipy checks an md5 sum), ``target`` its name in the data set's folder, ``convert``
+    the function that writes the target from the checked bytes; without one the bytes are copied.
+    """
+
+    path: str
+    sha256: str
+    target: str
+    convert: Callable[[bytes, Path], None] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set. ``archive`` says what the registry serves; "installed" needs no download, "dipy" has dipy fetch it
+    from another server.
+
+    ``archive_sha256`` is empty where there is no archive, ``megabytes`` is the size of the download in 1e6 bytes, NaN
+    if it is not known.
+    """
+
+    name: str
+    title: str
+    package: str
+    version: str
+    archive: Literal["wheel", "sdist", "installed", "dipy"]
+    archive_sha256: str
+    members: tuple[Member, ...]
+    licence: str
+    citation: str
+    form: str
+    megabytes: float
+
+    @property
+    def source(self) -> str:
+        """The package and its exact version, as pip writes it."""
+        return f"{self.package}=={self.version}"
