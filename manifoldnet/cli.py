@@ -126,6 +126,7 @@ def denoise_dti(
         float | None, typer.Option(help="how far to go towards the network's tensors, 0 to 1; by default as was tuned")
     ] = None,
     maps: Annotated[str, typer.Option(help="to write: some of fa,md,ad,rd,v1,rgb")] = "fa,md",
+    glyphs: Annotated[Path | None, typer.Option(help=".png to write: ellipsoids of a slice before and after")] = None,
     weights: Weights = None,
 ) -> None:
     """Denoise a volume of diffusion tensors; every tensor written is positive definite.
@@ -139,11 +140,17 @@ def denoise_dti(
     _check_target(target, (".nii", ".nii.gz"))
     names = [name.strip() for name in maps.split(",") if name.strip()]
     io.check_maps(names)
+    if glyphs is not None:
+        _check_target(glyphs, (".png",))
     model = DtiDenoiser.named("default" if weights is None else weights)
     volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair, fit=fit)
     dwi, b, v = (None, None, None) if volume.scan is None else volume.scan
     result = denoise(volume.tensors, volume.mask, dwi, b, v, model, directions=directions, strength=strength)
     io.write(target, result, volume, names)
+    if glyphs is not None:
+        from manifoldnet.dti.glyphs import glyphs as draw
+
+        draw({"before": volume.tensors, "after": result}, glyphs)
     voxels = f"{int(volume.mask.sum())} of {' x '.join(map(str, volume.mask.shape))} voxels"
     unit = f" in {volume.unit}" if volume.unit else ""
     repaired = f", {volume.floored} tensors had eigenvalues raised" if volume.floored else ""

@@ -21,14 +21,13 @@ def colour_fa(tensors: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*b
     return maps.colour_fa(torch.from_numpy(np.where(known[..., None, None], tensors, np.eye(3)))).numpy()
 
 
-def compare(panels: Mapping[str, Float[np.ndarray, "x y z 3 3"]], path: str | Path, z: int | None = None) -> None:
-    """Write a PNG: one column a panel, colour-FA above FA (0 black, 1 white), of the axial slice ``z``.
-
-    Without ``z`` it is the slice of the first panel with most voxels that are not NaN; NaN is black.
+def slices(
+    panels: Mapping[str, Float[np.ndarray, "x y z 3 3"]], path: str | Path, z: int | None
+) -> dict[str, Float[np.ndarray, "x y 3 3"]]:
+    """The axial slice ``z`` of every panel of a picture; without ``z`` the one with most voxels of the first panel.
 
     Raises:
-        InputError: no panels, different shapes, a slice outside the volume, or a name that does not end in
-        .png.
+        InputError: as :func:`compare`.
     """
     if Path(path).suffix != ".png":
         raise InputError(f"{path}: wanted a file name that ends in .png")
@@ -40,11 +39,23 @@ def compare(panels: Mapping[str, Float[np.ndarray, "x y z 3 3"]], path: str | Pa
         z = int(np.isfinite(first).all((-1, -2)).sum((0, 1)).argmax())
     if not 0 <= z < first.shape[2]:
         raise InputError(f"z: wanted a slice from 0 to {first.shape[2] - 1}, got {z}")
+    return {title: tensors[:, :, z] for title, tensors in panels.items()}
+
+
+def compare(panels: Mapping[str, Float[np.ndarray, "x y z 3 3"]], path: str | Path, z: int | None = None) -> None:
+    """Write a PNG: one column a panel, colour-FA above FA (0 black, 1 white), of the axial slice ``z``.
+
+    Without ``z`` it is the slice of the first panel with most voxels that are not NaN; NaN is black.
+
+    Raises:
+        InputError: no panels, different shapes, a slice outside the volume, or a name that does not end in
+        .png.
+    """
+    chosen = slices(panels, path, z)
     figure = Figure(figsize=(3 * len(panels), 6.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, len(panels), squeeze=False)
-    for column, (title, tensors) in enumerate(panels.items()):
-        flat = tensors[:, :, z]
+    for column, (title, flat) in enumerate(chosen.items()):
         known = np.isfinite(flat).all((-1, -2))
         anisotropy = fa(torch.from_numpy(np.where(known[..., None, None], flat, 0))).numpy()
         axes[0, column].imshow(colour_fa(flat).swapaxes(0, 1), origin="lower")

@@ -98,6 +98,11 @@ def dti_unknown_fit(p, w):
 
 
 @case
+def dti_glyphs_not_PNG(p, w):
+    return dti(w, nifti(p / "a.nii.gz", spd_field((3, 3, 2))), "--glyphs", p / "a.pdf")
+
+
+@case
 def dti_fit_of_tensors(p, w):
     return dti(w, nifti(p / "a.nii.gz", spd_field((3, 3, 2))), "--fit", "restore")
 

@@ -253,8 +253,9 @@ def test_restore_and_nrrd(cli, weights, tmp_path):
               "space directions": np.vstack([np.full(3, np.nan), image.affine[:3, :3].T])}  # fmt: skip
     nrrd.write(str(tmp_path / "in.nrrd"), data, header)
     code, out, err = cli("denoise", "dti", tmp_path / "in.nrrd", tmp_path / "again.nii", "--strength", 0, "--weights",
-                         weights["dti"])  # fmt: skip
+                         weights["dti"], "--glyphs", tmp_path / "glyphs.png")  # fmt: skip
     assert (code, err) == (0, "")
+    assert (tmp_path / "glyphs.png").read_bytes().startswith(b"\x89PNG")
     again = nib.load(tmp_path / "again.nii")
     np.testing.assert_allclose(again.affine, image.affine, atol=1e-5)
     # what leaves the limits of the eigenvalues comes back clamped
