@@ -133,19 +133,26 @@ def test_a_coherence_of_one_everywhere_is_ignored_at_a_single_look():
     assert not torch.equal(denoise(z, 0.5 * gamma, looks=1), denoise(z, looks=1))
 
 
+@pytest.mark.slow
 def test_uncertainty():
     """The truth lies within the two widths as often as they say, on scenes that nothing was calibrated on."""
     inside = []
     for seed in range(12):
         phase, z, gamma = observed(128, looks=(1.0, 2.0, 4.0, 9.0)[seed % 4], seed=100 + seed)
         result = denoise(z, gamma if seed % 4 else None, uncertainty=True)
-        assert torch.equal(result.phase, denoise(z, gamma if seed % 4 else None))
         assert (result.uncertainty <= result.bound).all()
         error = wrap(result.phase - phase).abs()
         inside.append(torch.stack([(error <= width).float().mean() for width in result[1:]]))
     shares = torch.stack(inside).mean(0)
     assert abs(shares[0] - 0.683) < 0.03
     assert abs(shares[1] - 0.95) < 0.03
+
+
+def test_uncertainty_comes_beside_the_phase(untrained):
+    _, z, gamma = observed(48)
+    result = denoise(z, gamma, model=untrained, uncertainty=True)
+    assert torch.equal(result.phase, denoise(z, gamma, model=untrained))
+    assert (result.uncertainty <= result.bound).all()
 
 
 def test_widths_are_those_of_what_was_known():
@@ -261,7 +268,7 @@ def test_beats_boxcar(looks, margin):
     """On each of three scenes it never saw, and by a margin on average; a plain mean is what there is without it."""
     ratios = []
     for seed in range(3):
-        phase, z, gamma = observed(160, looks, seed)
+        phase, z, gamma = observed(128, looks, seed)
         ours = wrapped_rmse(denoise(z, gamma, looks), phase)
         ratios.append(ours / wrapped_rmse(baselines.boxcar(z, 5).angle(), phase))
         assert ours < 0.7 * wrapped_rmse(z.angle(), phase)

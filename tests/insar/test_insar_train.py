@@ -18,7 +18,7 @@ from manifoldnet.training.checkpoint import Checkpoints
 
 CONFIG = {
     "seed": 5, "scenes": 3, "scene_size": 64, "patch": 32, "batch": 4, "steps": 3, "optimizer": "riemannian-adam",
-    "lr": 0.003, "warmup": 0.05, "precision": "float32", "calibration": 2, "channels": [[4, 6], [4, 6]], "blocks": 1,
+    "lr": 0.003, "warmup": 0.05, "precision": "float32", "calibration": 1, "channels": [[4, 6], [4, 6]], "blocks": 1,
     "threads": 1,
 }  # fmt: skip
 
@@ -60,6 +60,7 @@ def test_training_changes_every_parameter_and_calibrates(optimizer):
     assert [n for n, value in before.state_dict().items() if torch.equal(value, after.state_dict()[n])] == []
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on(tmp_path):
     whole = train(CONFIG)
     train({**CONFIG, "steps": 3}, checkpoints=tmp_path)
