@@ -16,7 +16,17 @@ from manifoldnet.dti.methods import METHODS, NOISY, Method, Result, Tuned, netwo
 from manifoldnet.dti.metrics import distance_to_truth, scores
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.noise import rician
-from manifoldnet.dti.protocol import TRIALS, Case, Trial, case, clamped, reference_noise, scattered, splits
+from manifoldnet.dti.protocol import (
+    TRIALS,
+    Case,
+    Trial,
+    case,
+    clamped,
+    reference_fa_bias,
+    reference_noise,
+    scattered,
+    splits,
+)
 from manifoldnet.dti.simulate import phantom, signal
 from manifoldnet.errors import InputError
 
@@ -45,7 +55,8 @@ def evaluate_scans(
     [.05, 4] um^2/ms and those of other outputs to [1e-3, 20]. FA, MD (um^2/ms) and direction (degrees where FA > .3)
     are compared with the reference. "sees" says whether a method is given tensors only or the signals too. s is the
     time of one split. Classical filters have parameters that were tuned on other slices of ``tractseg``. The last row
-    of a trial is what remains if the output is the truth: noise of the reference, see :func:`reference_noise`.
+    of a trial is what remains if the output is the truth: noise of the reference, see :func:`reference_noise` and
+    :func:`reference_fa_bias`.
 
     Args:
         trials: which scans, and how they are split.
@@ -143,7 +154,8 @@ def _rows(
         if cases[0].halves is not None:
             floor = float(reference_noise(cases).mean())
             gain = 10 * math.log10(figures[NOISY.name][-1]["d2"] / floor)
-            figures.setdefault(FLOOR, []).append({"delta_snr": gain, "d2": floor})
+            bias = -reference_fa_bias(cases)
+            figures.setdefault(FLOOR, []).append({"delta_snr": gain, "d2": floor, "fa_bias": bias})
     labels = {tuned.method.name: (tuned.method.label(tuned.parameters), tuned.method.sees) for tuned in methods}
     return [_row(title, *labels.get(name, (name, "")), found) for name, found in figures.items()]
 

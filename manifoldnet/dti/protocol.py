@@ -18,7 +18,7 @@ from torch import Tensor
 from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import FEWEST, is_b0, tensor_model_holds
-from manifoldnet.dti.metrics import INPUT_RANGE, bounded, squared_distance
+from manifoldnet.dti.metrics import INPUT_RANGE, bounded, fa, squared_distance
 from manifoldnet.dti.scan import foreground
 from manifoldnet.errors import InputError
 
@@ -205,6 +205,22 @@ def reference_noise(cases: Sequence[Case]) -> Float[Tensor, " n"]:
         a, b = (half[one.mask].double() for half in one.halves)
         distances.append(0.5 * 2**-NOISE_EXPONENT * squared_distance(a, b))
     return torch.cat(distances)
+
+
+def reference_fa_bias(cases: Sequence[Case]) -> float:
+    """About how much the mean FA of the reference is above that of the truth.
+
+    Noise makes tensors anisotropic (Pierpaoli and Basser 1996), by about 1 / number of directions; so the fits of the
+    two halves of the reference are above it by as much as it is above the truth. A denoiser that has this bias with the
+    other sign has none. Raises InputError where the reference is the truth.
+    """
+    gaps = []
+    for one in cases:
+        if one.halves is None:
+            raise InputError("cases: wanted cases of a real scan, got one whose reference is the truth")
+        both = torch.stack([fa(half[one.mask]) for half in one.halves])
+        gaps.append(both.mean(0) - fa(one.reference[one.mask]))
+    return float(torch.cat(gaps).double().mean())
 
 
 def limited(tensors: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:

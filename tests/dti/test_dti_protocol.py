@@ -1,5 +1,6 @@
 """How real scans become test sets, and the distances that are measured on them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from manifoldnet.data import Diffusion
 from manifoldnet.dti import protocol
 from manifoldnet.dti.fit import wls
 from manifoldnet.dti.methods import METHODS
-from manifoldnet.dti.metrics import distance_to_truth
+from manifoldnet.dti.metrics import distance_to_truth, fa
 from manifoldnet.dti.noise import rician
-from manifoldnet.dti.protocol import TRIALS, Trial, limited, reference_noise, splits, well_spread
+from manifoldnet.dti.protocol import TRIALS, Trial, limited, reference_fa_bias, reference_noise, splits, well_spread
 from manifoldnet.dti.simulate import directions, signal
 from manifoldnet.errors import InputError
 
@@ -170,6 +171,22 @@ def test_noise_of_the_reference(load):
     assert float(reference_noise([one]).mean()) == pytest.approx(float(error.mean()), rel=0.25)
     noisy = distance_to_truth(one.noisy[one.mask], truth.reference[one.mask])
     assert noisy.mean() > 1.3 * error.mean()
+    with pytest.raises(InputError, match="is the truth"):
+        reference_fa_bias([dataclasses.replace(one, halves=None)])
+
+
+def test_how_far_noise_raises_the_fa_of_a_reference(load):
+    """Nearly isotropic tensors, of which noise makes anisotropic ones."""
+    series = scan(b0=20, count=60, sigma=0.015)
+    b, v = (torch.from_numpy(g).float() for g in (series.bvals, series.bvecs))
+    round_ones = torch.diag(torch.tensor([0.8, 0.7, 0.6])).expand(*SHAPE, 3, 3)
+    clean = 500 * signal(round_ones[..., None, :, :], torch.ones(*SHAPE, 1), b, v)
+    noisy = rician(clean, 25.0, torch.Generator().manual_seed(2)).numpy()
+    load(dataclasses.replace(series, data=noisy))
+    ((one,),) = splits(Trial("x", "x", 12), [0])
+    above = float(fa(one.reference[one.mask]).mean() - fa(round_ones)[0, 0, 0])
+    assert above > 0.003
+    assert reference_fa_bias([one]) == pytest.approx(above, rel=0.3)
 
 
 @pytest.mark.slow
