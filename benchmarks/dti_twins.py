@@ -1,6 +1,7 @@
 """The denoiser of tensors beside a plain twin: a CNN of six log-Euclidean channels, of the same size; see README.md.
 
-Both are trained for the same time of one CPU core on the same crops and told the same.
+Both are trained for the same time of one CPU core on the same crops and told the same, and how far each is followed is
+chosen on the slices of the training scan that are kept for that.
 
 python benchmarks/dti_twins.py --seconds 600
 python benchmarks/dti_twins.py --seconds 600 --tenth --seeds 0 1 2
@@ -26,11 +27,12 @@ from manifoldnet.dti.evaluate import evaluate_scans
 from manifoldnet.dti.examples import Crops, ScanSource
 from manifoldnet.dti.methods import networks
 from manifoldnet.dti.model import DtiDenoiser
-from manifoldnet.dti.protocol import TRIALS
+from manifoldnet.dti.protocol import TRIALS, TUNING
 from manifoldnet.dti.train import pools, relative_error, shipped_config
 
 WIDTH = 12  # as many parameters as ours
 DILATIONS = (1, 2, 4, 2)
+STRENGTHS = (0.4, 0.55, 0.7, 0.85, 1.0)
 INPUTS = 6 + 6 + 5
 TENTH = (slice(20, 50), slice(28, 60), slice(4, 28))  # a tenth of the voxels below slice 32
 
@@ -46,10 +48,14 @@ class LogCNN(nn.Module):
         with torch.no_grad():
             self.last.weight.mul_(0.1)
         self.margin = 2 + sum(DILATIONS)
+        self.width, self.error = width, nn.Conv3d(width, 1, 1)
 
-    def forward(
+    def forward(self, *told: Tensor | None) -> Tensor:
+        return self.with_features(*told)[0]
+
+    def with_features(
         self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None = None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         inside = mask.to(logs.dtype)
         n = directions[:, None, None, None, None] * inside
         other = torch.zeros_like(logs) if filtered is None else filtered
@@ -58,7 +64,8 @@ class LogCNN(nn.Module):
         for layer in self.body:
             x = x + layer(functional.gelu(x))
         start = logs if filtered is None else 0.5 * (logs + filtered)
-        return torch.where(mask, start + self.last(functional.gelu(x)), 0.0)
+        features = functional.gelu(x)
+        return torch.where(mask, start + self.last(features), 0.0), features
 
 
 class Twin(DtiDenoiser):
@@ -73,11 +80,26 @@ def crops(config: dict[str, Any], tenth: bool) -> Crops:
     """The training data of the configuration, or a tenth of them."""
     if not tenth:
         return Crops(pools(config), config)
-    phantoms, scans = pools({**config, "phantoms": max(1, config["phantoms"] // 10)})
+    few = {"phantoms": max(1, config["phantoms"] // 10), "coarse_share": 0}
+    phantoms, scans = pools({**config, **few})
     (scan,) = scans.sources
     assert isinstance(scan, ScanSource)
     part = dataclasses.replace(scan, signals=scan.signals[TENTH].contiguous(), mask=scan.mask[TENTH])
     return Crops([phantoms, scans._replace(sources=[part])], {**config, "slab": 30})
+
+
+def follow(model: DtiDenoiser) -> None:
+    """Set how far the model's results are followed to what is best on the tuning slices."""
+    model.lean = (0.0, 0.0)
+    best: dict[str, tuple[float, float]] = {}
+    for strength in STRENGTHS:
+        model.strength = {"tensors": (strength, 0.0), "signals": (strength, 0.0)}
+        rows = evaluate_scans([TUNING], [0], networks(model))
+        found = {
+            str(row["sees"]): float(row["dSNR dB"]) for row in rows if str(row["method"]).startswith("manifoldnet")
+        }
+        best = {mode: max(best.get(mode, (-math.inf, 0.0)), (gain, strength)) for mode, gain in found.items()}
+    model.strength = {mode: (strength, 0.0) for mode, (_, strength) in best.items()}
 
 
 def main() -> None:
@@ -99,6 +121,7 @@ def main() -> None:
             model = kind(config, torch.Generator().manual_seed(seed))
             own = trained(model, data, relative_error, given.seconds, config["optimizer"], config["lr"])
             steps.setdefault(name, []).append(own)
+            follow(model)
             for row in evaluate_scans(TRIALS, range(given.splits), networks(model, name)):
                 if str(row["method"]).startswith(name):
                     gains.setdefault((str(row["data"]), str(row["method"])), []).append(float(row["dSNR dB"]))

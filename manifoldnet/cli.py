@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,6 +127,7 @@ def denoise_dti(
         float | None, typer.Option(help="how far to go towards the network's tensors, 0 to 1; by default as was tuned")
     ] = None,
     maps: Annotated[str, typer.Option(help="to write: some of fa,md,ad,rd,v1,rgb")] = "fa,md",
+    uncertainty: Annotated[bool, typer.Option(help="write OUT_uncertainty as well, expected distances")] = False,
     glyphs: Annotated[Path | None, typer.Option(help=".png to write: ellipsoids of a slice before and after")] = None,
     weights: Weights = None,
 ) -> None:
@@ -145,8 +147,9 @@ def denoise_dti(
     model = DtiDenoiser.named("default" if weights is None else weights)
     volume = io.read(source, bvals=bvals, bvecs=bvecs, mask=mask, order=order, repair=repair, fit=fit)
     dwi, b, v = (None, None, None) if volume.scan is None else volume.scan
-    result = denoise(volume.tensors, volume.mask, dwi, b, v, model, directions=directions, strength=strength)
-    io.write(target, result, volume, names)
+    run = partial(denoise, volume.tensors, volume.mask, dwi, b, v, model, directions=directions, strength=strength)
+    result, spread = run(uncertainty=True) if uncertainty else (run(), None)
+    io.write(target, result, volume, names, spread)
     if glyphs is not None:
         from manifoldnet.dti.glyphs import glyphs as draw
 

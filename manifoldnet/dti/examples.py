@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
@@ -27,7 +29,7 @@ from manifoldnet.linalg import sym_to_vector
 
 Window = tuple[slice, slice, slice]
 SNR = (5.0, 45.0)
-PHANTOM_DIRECTIONS = (8, 10, 12, 14, 16, 20, 24, 28, 32)
+PHANTOM_DIRECTIONS = (8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
 SCAN_DIRECTIONS = (8, 25)
 LARGEST_ADDED_NOISE = 0.1
 FLAT = 0.25  # share of the batches of single slices
@@ -42,13 +44,13 @@ class Measurement(NamedTuple):
         signals: (x, y, z, n) of a window.
         bvals: (n,) s/mm^2.
         bvecs: (n, 3).
-        target: tensors (m, 3, 3) of the voxels in the mask, mm^2/s.
+        targets: tensors (m, 3, 3) of the voxels in the mask, mm^2/s, whose noise is independent.
     """
 
     signals: Tensor
     bvals: Tensor
     bvecs: Tensor
-    target: Tensor
+    targets: Sequence[Tensor]
 
 
 class Example(NamedTuple):
@@ -79,8 +81,8 @@ class Source(Protocol):
     def mask(self) -> Tensor:
         """(x, y, z), where there are tensors."""
 
-    def measure(self, window: Window, generator: torch.Generator) -> Measurement:
-        """A new measurement of the voxels in the mask in the window."""
+    def measure(self, window: Window, generator: torch.Generator, targets: int = 1) -> Measurement:
+        """A new measurement of the voxels in the mask in the window, with one target or two."""
 
 
 class Pool(NamedTuple):
@@ -92,7 +94,7 @@ class Pool(NamedTuple):
 
 @dataclass(frozen=True)
 class PhantomSource:
-    """A phantom measured along 8 to 32 directions at a random SNR; the target is the fit without noise."""
+    """A phantom measured along 8 to 64 directions at a random SNR; the target is the fit without noise."""
 
     scene: Phantom
 
@@ -101,14 +103,14 @@ class PhantomSource:
         """(x, y, z)."""
         return self.scene.mask
 
-    def measure(self, window: Window, generator: torch.Generator) -> Measurement:
-        """As :meth:`Source.measure`."""
+    def measure(self, window: Window, generator: torch.Generator, targets: int = 1) -> Measurement:
+        """As :meth:`Source.measure`; the truth is every target."""
         inside = self.scene.mask[window]
         bvals, bvecs = protocol(PHANTOM_DIRECTIONS[_draw(len(PHANTOM_DIRECTIONS), generator)])
         clean = signal(self.scene.tensors[window], self.scene.s0[window], bvals, bvecs)
         position = float(torch.rand((), generator=generator))
         noisy = rician(clean, 1 / (SNR[0] * (SNR[1] / SNR[0]) ** position), generator)
-        return Measurement(noisy, bvals, bvecs, wls(clean[inside], bvals, bvecs))
+        return Measurement(noisy, bvals, bvecs, [wls(clean[inside], bvals, bvecs)] * targets)
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,30 @@ class ScanSource:
     bvecs: Tensor
     mask: Tensor
 
-    def measure(self, window: Window, generator: torch.Generator) -> Measurement:
-        """As :meth:`Source.measure`."""
+    def measure(self, window: Window, generator: torch.Generator, targets: int = 1) -> Measurement:
+        """As :meth:`Source.measure`; with two targets fewer directions are measured, so that there is enough for
+        both."""
         measured = self.signals[window]
         weighted = torch.from_numpy(~is_b0(self.bvals.numpy()))
         order = torch.nonzero(weighted)[:, 0]
         order = order[torch.randperm(len(order), generator=generator)]
         zero = torch.nonzero(~weighted)[:, 0]
-        count = SCAN_DIRECTIONS[0] + _draw(SCAN_DIRECTIONS[1] - SCAN_DIRECTIONS[0], generator)
+        most = SCAN_DIRECTIONS[1] if targets == 1 else len(order) // 2
+        count = SCAN_DIRECTIONS[0] + _draw(most - SCAN_DIRECTIONS[0], generator)
         added = LARGEST_ADDED_NOISE * max(0.0, 2 * float(torch.rand((), generator=generator)) - 1) ** 2
-        first, rest = torch.cat([zero, order[:count]]), torch.cat([zero, order[count:]])
-        target = wls(measured[self.mask[window]][:, rest], self.bvals[rest], self.bvecs[rest])
-        return Measurement(rician(measured[..., first], added, generator), self.bvals[first], self.bvecs[first], target)
+        first, *rest = (
+            torch.cat([zero, o]) for o in (order[:count], *(order[count + i :: targets] for i in range(targets)))
+        )
+        inside = measured[self.mask[window]]
+        fits = [wls(inside[:, part], self.bvals[part], self.bvecs[part]) for part in rest]
+        return Measurement(rician(measured[..., first], added, generator), self.bvals[first], self.bvecs[first], fits)
+
+
+def coarser(source: ScanSource) -> ScanSource:
+    """The same scan with means of 2 x 2 x 2 voxels for voxels: less noise, and tensors that are less alike."""
+    signals = avg_pool3d(source.signals.movedim(-1, 0), 2).movedim(0, -1).contiguous()
+    mask = avg_pool3d(source.mask[None].float(), 2)[0] == 1
+    return ScanSource(signals, source.bvals, source.bvecs, mask)
 
 
 def phantom_sources(count: int, size: int, seed: int, stream: int) -> list[PhantomSource]:
@@ -193,6 +207,16 @@ class Crops:
         return Example(*(torch.stack(part) for part in zip(*examples, strict=True)))
 
 
+def volume_example(
+    source: Source, with_signals: bool, generator: torch.Generator
+) -> tuple[Example, Float[Tensor, "6 x y z"]]:
+    """An example of a whole source, without its batch, and the logarithms of a second target."""
+    window = (slice(None), slice(None), slice(None))
+    measured = source.measure(window, generator, targets=2)
+    example = _told(measured, source.mask, 1.0, with_signals, with_signals, True)
+    return example, _scattered(_logs(measured.targets[1]), source.mask)
+
+
 def _example(
     pools: Sequence[Pool], shape: tuple[int, int, int], with_signals: bool, generator: torch.Generator
 ) -> Example:
@@ -200,19 +224,26 @@ def _example(
         return float(torch.rand((), generator=generator)) < share
 
     source, window = _place(pools, shape, generator)
-    mask = source.mask[window]
-    signals, bvals, bvecs, target = source.measure(window, generator)
+    measured = source.measure(window, generator)
+    scale = 0.85 + 0.3 * float(torch.rand((), generator=generator))
+    level_known = with_signals or chance(LEVEL_KNOWN)
+    return _told(measured, source.mask[window], scale, level_known, with_signals, chance(KNOWN))
+
+
+def _told(
+    measured: Measurement, mask: Tensor, scale: float, level_known: bool, with_signals: bool, count_known: bool
+) -> Example:
+    """An example of which the noise level, times ``scale``, and the number of directions are told or withheld."""
+    signals, bvals, bvecs, targets = measured
     inside = signals[mask]
     noisy = wls(inside, bvals, bvecs)
-    level = residual_sigma(inside, bvals, bvecs, noisy) * (0.85 + 0.3 * torch.rand((), generator=generator))
-    if not (with_signals or chance(LEVEL_KNOWN)):
-        level = torch.zeros_like(level)
+    level = scale * level_known * residual_sigma(inside, bvals, bvecs, noisy)
     kept = wls(mppca(signals, mask)[mask], bvals, bvecs) if with_signals else noisy
-    count = float(direction_count(bvals.numpy())) * chance(KNOWN)
-    noisy, target, kept, level = (
-        _scattered(x, mask) for x in (_logs(noisy), _logs(target), _logs(kept), level[:, None])
+    count = float(direction_count(bvals.numpy())) * count_known
+    logs, target, kept, level = (
+        _scattered(x, mask) for x in (_logs(noisy), _logs(targets[0]), _logs(kept), level[:, None])
     )
-    return Example(noisy, target, level, mask[None], torch.tensor(count), kept if with_signals else kept[:0])
+    return Example(logs, target, level, mask[None], torch.tensor(count), kept if with_signals else kept[:0])
 
 
 def _place(pools: Sequence[Pool], shape: tuple[int, int, int], generator: torch.Generator) -> tuple[Source, Window]:

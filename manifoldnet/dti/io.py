@@ -114,8 +114,10 @@ def write(
     tensors: Float[np.ndarray, "x y z 3 3"],
     like: TensorVolume,
     maps: Sequence[str] = ("fa", "md"),
+    uncertainty: Float[np.ndarray, "x y z"] | None = None,
 ) -> None:
-    """Write tensors as ``path``, .nii or .nii.gz, and ``maps.MAPS`` as <stem>_fa.nii.gz and so on beside it.
+    """Write tensors as ``path``, .nii or .nii.gz, and ``maps.MAPS`` as <stem>_fa.nii.gz and so on beside it, likewise
+    <stem>_uncertainty.nii.gz if it is given.
 
     The file is of the kind that ``like`` was read from: same shape, component order, affine and header, and
     outside ``like.mask`` the same bits. For a scan and NRRD it is a 5-D float32 NIfTI with intent 1005 (symmetric
@@ -145,13 +147,15 @@ def write(
     else:
         images = [nifti.image_like(components, like.affine, like.header)]
     chosen = torch.from_numpy(on_disk.astype(np.float64))
-    for name in maps:
-        found = MAPS[name](chosen).numpy()
+    beside = {name: MAPS[name](chosen).numpy() for name in maps}
+    if uncertainty is not None:
+        beside["uncertainty"] = uncertainty[like.mask]
+    for name, found in beside.items():
         values = np.zeros((x, y, z, *found.shape[1:]), np.float32)
         values[like.mask] = found
         images.append(nifti.map_like(values, like.affine, like.header, name=name.upper()))
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    targets = [path, *(path.with_name(f"{stem}_{name}.nii.gz") for name in maps)]
+    targets = [path, *(path.with_name(f"{stem}_{name}.nii.gz") for name in beside)]
     with all_written_whole(targets) as scratch:
         for file, content in zip(scratch, images, strict=True):
             nib.save(content, file)

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifoldnet.dti.examples import Crops, Pool, phantom_sources, scan_source
+from manifoldnet.dti.examples import Crops, Pool, coarser, phantom_sources, scan_source
 from manifoldnet.dti.model import DtiDenoiser
+from manifoldnet.dti.uncertainty import calibrate
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import affine_squared_distance, sym_expm, sym_from_vector
 from manifoldnet.training import fit
@@ -21,7 +22,7 @@ from manifoldnet.training.batches import split
 from manifoldnet.training.fit import check_device
 from manifoldnet.training.optimizers import OPTIMIZERS, check_optimizer
 
-FA_WEIGHT = 100.0
+FA_WEIGHT = 20.0
 CONFIG = Path(__file__).parent / "weights" / "default.json"
 
 
@@ -45,9 +46,9 @@ def train(
 
     Args:
         config: ``seed``, ``phantoms``, ``phantom_size``, ``scan`` (a data set, see ``manifoldnet data list``, or null),
-            ``scan_slices`` (first and last axial slice + 1), ``scan_share`` (of the crops, in (0, 1)), ``crop``,
-            ``slab``, ``batch`` (:class:`Crops`), ``steps``, ``optimizer``, ``lr`` and the model's ``width``,
-            ``embedding``, ``radius2``.
+            ``scan_slices`` (first and last axial slice + 1), ``scan_share`` (of the crops, in (0, 1)),
+            ``coarse_share`` (of those, how many have voxels twice as large), ``crop``, ``slab``, ``batch``
+            (:class:`Crops`), ``steps``, ``optimizer``, ``lr`` and the model's ``width``, ``embedding``, ``radius2``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
         checkpoints: folder from which a training that was killed goes on.
@@ -64,7 +65,10 @@ def train(
     if config["batch"] % processes:
         raise InputError(f"batch: wanted a multiple of the {processes} processes, got {config['batch']}")
     model = DtiDenoiser(config, torch.Generator().manual_seed(config["seed"]))
-    crops = Crops(pools(config), config)
+    sources = pools(config)
+    crops = Crops(sources, config)
+    # it is no part of the loss, and processes that share a step wait for the gradient of all that is
+    model.net.error.requires_grad_(False)
     data = split(Ahead(crops, workers) if workers else crops, processes)
     fit(
         model,
@@ -76,7 +80,9 @@ def train(
         progress=progress,
         checkpoints=checkpoints,
     )
-    return model.cpu().eval()
+    model = model.cpu().eval()
+    calibrate(model, sources, config["seed"])
+    return model
 
 
 def pools(config: dict[str, Any]) -> list[Pool]:
@@ -85,7 +91,10 @@ def pools(config: dict[str, Any]) -> list[Pool]:
     if config["scan"] is not None:
         share = config["scan_share"]
         scan = scan_source(config["scan"], tuple(config["scan_slices"]))
-        found = [Pool(1 - share, found[0].sources), Pool(share, [scan])]
+        coarse = config["coarse_share"]
+        found = [Pool(1 - share, found[0].sources), Pool(share * (1 - coarse), [scan])]
+        if coarse:
+            found.append(Pool(share * coarse, [coarser(scan)]))
     smallest = min(n for pool in found for source in pool.sources for n in source.mask.shape)
     if config["crop"] > smallest:
         raise InputError(f"crop: wanted at most {smallest} voxels, the smallest side of a volume, got {config['crop']}")

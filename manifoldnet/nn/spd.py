@@ -132,7 +132,7 @@ class SPDAutoencoder(nn.Module):
         self.shell = [shells.index(length) for length in lengths]
         self.shells = len(shells)
         self.sizes = [2 * len(shells), 2, 2, 2, embedding]
-        self.embedding = embedding
+        self.width, self.embedding = width, embedding
         along = torch.tensor(self.offsets, dtype=torch.float32)
         squares = along[:, :, None] * along[:, None, :] / torch.tensor(lengths).clamp_min(1)[:, None, None]
         self.register_buffer("axes", sym_to_vector(squares), persistent=False)
@@ -141,12 +141,14 @@ class SPDAutoencoder(nn.Module):
         self.body = nn.ModuleList([IsotropicConv3d(width, width, d, root2, generator) for d in DILATIONS])
         self.last = IsotropicConv3d(width, width, 1, root2, generator)
         self.head = skip_init(nn.Conv3d, width, sum(self.sizes), 1)
+        self.error = skip_init(nn.Conv3d, width, 1, 1)
         # before training the weights are those of a narrow Gaussian: averaging less is learned slowly
         prior = torch.zeros(sum(self.sizes))
         prior[: 2 * len(shells)] = -torch.tensor(shells + shells) / SHARPNESS
         seeded(self.head, 0.3, generator, bias=prior)
         with torch.no_grad():
             self.head.weight[: 2 * len(shells)].div_(SHARPNESS)
+        seeded(self.error, 0.1, generator)
         metric = SPD("affine-invariant", n=embedding)
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
         # the features reach 1 voxel, and what they give is compared across the neighbourhood
@@ -165,21 +167,40 @@ class SPDAutoencoder(nn.Module):
         ``sigma`` is the noise level (standard deviation of the signal over S0) and ``directions`` how many the tensors
         were fitted to; 0 where they are not known. ``filtered`` are logarithms of the fit to filtered signals.
         """
+        return self._moved(logs, mask, sigma, directions, filtered)[0]
+
+    def with_features(
+        self,
+        logs: Float[Tensor, "b 6 x y z"],
+        mask: Bool[Tensor, "b 1 x y z"],
+        sigma: Float[Tensor, "b 1 x y z"],
+        directions: Float[Tensor, " b"],
+        filtered: Float[Tensor, "b 6 x y z"] | None = None,
+    ) -> tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b width x y z"]]:
+        """The result of :meth:`forward` and the features that it came from, of which ``error`` makes the logarithm of
+        the mean squared distance to the truth."""
+        moved, features = self._moved(logs, mask, sigma, directions, filtered)
+        size = logs.shape[-3:]
+        return moved, features[..., : size[0], : size[1], : size[2]]
+
+    def _moved(
+        self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         size = logs.shape[-3:]
         room = [side for n in reversed(size) for side in (0, max(0, 3 - n))]  # windows of 3 need it
         kinds = [logs] if filtered is None else [logs, filtered]
         kinds = [functional.pad(torch.where(mask, kind, 0.0), room) for kind in kinds]
-        mask, sigma = functional.pad(mask, room), functional.pad(sigma, room)
-        out = self._convolved(kinds, mask, sigma, directions)
-        mean = self._mean(kinds, mask, *out[:-1])
+        wide, sigma = functional.pad(mask, room), functional.pad(sigma, room)
+        features = self._features(kinds, wide, sigma, directions)
+        *scores, shares = self._headed(features)
+        mean = self._mean(kinds, wide, *scores)
         start = torch.stack(kinds).mean(0)
-        share_of_trace, share_of_deviator = out[-1].sigmoid().split(1, 1)
+        share_of_trace, share_of_deviator = shares.sigmoid().split(1, 1)
         trace, deviator = trace_and_deviator(mean - start)
-        moved = start + share_of_trace * trace + share_of_deviator * deviator
-        return torch.where(mask, moved, 0.0)[..., : size[0], : size[1], : size[2]]
+        moved = (start + share_of_trace * trace + share_of_deviator * deviator)[..., : size[0], : size[1], : size[2]]
+        return torch.where(mask, moved, 0.0), features
 
-    def _convolved(self, kinds: list[Tensor], mask: Tensor, sigma: Tensor, directions: Tensor) -> tuple[Tensor, ...]:
-        """a, b, c, the embedding and the shares."""
+    def _features(self, kinds: list[Tensor], mask: Tensor, sigma: Tensor, directions: Tensor) -> Tensor:
         inside = mask.to(sigma.dtype)
         n = directions[:, None, None, None, None]
         known = (n > 0) * inside
@@ -192,7 +213,11 @@ class SPDAutoencoder(nn.Module):
         x = self.first(torch.cat(features, 1))
         for layer in self.body:
             x = x + layer(_activated(x))
-        a, b, c, shares, e = self.head(_activated(self.last(_activated(x)))).split(self.sizes, 1)
+        return _activated(self.last(_activated(x)))
+
+    def _headed(self, features: Tensor) -> tuple[Tensor, ...]:
+        """a, b, c, the embedding and the shares."""
+        a, b, c, shares, e = self.head(features).split(self.sizes, 1)
         e = torch.einsum("ij,bixyz->bjxyz", torch.linalg.cholesky(self.metric), e)
         return SHARPNESS * a, (2 + SHARPNESS * b).clamp(-6, 6).exp(), SHARPNESS * c, e, shares
 

@@ -200,7 +200,7 @@ def test_scan(cli, weights, tmp_path, shipped):
     image = nib.load(source)
     crop = nib.Nifti1Image(np.asarray(image.dataobj)[:6, :7, :5], image.affine, image.header)
     nib.save(crop, tmp_path / "dwi.nii.gz")
-    rest = [] if shipped else ["--weights", weights["dti"]]
+    rest = [] if shipped else ["--weights", weights["dti"], "--uncertainty"]
     arguments = [tmp_path / "dwi.nii.gz", tmp_path / "out.nii.gz", "--bvals", bvals, "--bvecs", bvecs, *rest]
     code, out, err = cli("denoise", "dti", *arguments)
     assert (code, err) == (0, "")
@@ -216,7 +216,10 @@ def test_scan(cli, weights, tmp_path, shipped):
     assert 3e-4 < np.median(np.linalg.eigvalsh(tensors[inside])) < 3e-3  # mm^2/s
     check_maps(tmp_path, "out", tensors, inside)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["dwi.nii.gz", "out.nii.gz", "out_fa.nii.gz", "out_md.nii.gz"]
+    beside = [] if shipped else ["out_uncertainty.nii.gz"]
+    assert names == ["dwi.nii.gz", "out.nii.gz", "out_fa.nii.gz", "out_md.nii.gz", *beside]
+    if not shipped:
+        np.testing.assert_array_equal(nib.load(tmp_path / "out_uncertainty.nii.gz").get_fdata() > 0, inside)
 
 
 def test_gradients_beside_the_scan(cli, weights, tmp_path):

@@ -39,7 +39,7 @@ def test_signals_tell_the_noise(untrained):
     assert 0.04 < sigma.median() < 0.1  # 1 / 15
     mask = torch.ones(6, 6, 4, dtype=torch.bool)
     kept = wls(mppca(signals, mask), bvals, bvecs)
-    expected = filtered(tensors, mask, Known(sigma, 20, kept), untrained)
+    expected = filtered(tensors, mask, Known(sigma, 20, kept), untrained).tensors
     assert apart(result, expected) < 1e-4
     # other kinds of arrays, and in other units of brightness
     again = denoise(tensors.numpy(), None, (1000 * signals).numpy(), bvals.tolist(), bvecs.double().numpy(), untrained)

@@ -1,0 +1,96 @@
+"""How far denoised tensors are from the truth, learned from measurements that the network does not see.
+
+The error of a voxel is modelled as a Riemannian Gaussian (Pennec 2006) of the affine-invariant distance d: its density
+is proportional to exp(-3 d^2 / m), m being the mean of d^2 in the six dimensions of SPD(3). The logarithm of m is
+linear in the features from which the network makes its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import minimize
+from torch import Tensor
+
+from manifoldnet.dti.examples import Pool, Source, volume_example
+from manifoldnet.dti.model import DtiDenoiser, by_slabs
+from manifoldnet.linalg import sym_eigh, sym_expm, sym_from_vector, sym_to_vector
+
+PHANTOMS = 4
+SPLITS = 2  # of the directions of every scan
+LEAST = 1e-4  # of mean squared distances, far below what any measurement leaves
+
+
+def calibrate(model: DtiDenoiser, pools: Sequence[Pool], seed: int) -> None:
+    """Set the network's estimate of its own error by maximum likelihood, with new noise on what it was trained on.
+
+    Each pool counts by its share, tensors alone and with signals equally. The distance is that of the tensors at the
+    model's own strength, see :func:`errors`.
+    """
+    generator = torch.Generator().manual_seed((seed << 32) - 1)
+    features, squares, weights = [], [], []
+    for pool in pools:
+        found = [errors(model, source, s, generator) for source in _drawn(pool) for s in (False, True)]
+        features += [f for f, _ in found]
+        squares += [e for _, e in found]
+        count = sum(len(e) for _, e in found)
+        weights += [torch.full_like(e, pool.share / count) for _, e in found]
+    x = torch.cat(features).double().numpy()
+    x = np.concatenate([x, np.ones_like(x[:, :1])], 1)
+    c, w = torch.cat(squares).double().numpy(), torch.cat(weights).double().numpy()
+
+    def negative_log_likelihood(at: np.ndarray) -> tuple[float, np.ndarray]:
+        log_m = (x @ at).clip(np.log(LEAST))
+        ratio = c * np.exp(-log_m)
+        return float(w @ (log_m + ratio)), x.T @ (w * (1 - ratio) * (log_m > np.log(LEAST)))
+
+    start = np.zeros(x.shape[1])
+    start[-1] = np.log(max(float(w @ c) / float(w.sum()), LEAST))
+    best = torch.from_numpy(minimize(negative_log_likelihood, start, jac=True, method="L-BFGS-B").x)
+    head = model.net.error
+    with torch.no_grad():
+        head.weight.copy_(best[:-1].reshape(head.weight.shape))
+        assert head.bias is not None
+        head.bias.copy_(best[-1:])
+
+
+def errors(
+    model: DtiDenoiser, source: Source, with_signals: bool, generator: torch.Generator
+) -> tuple[Float[Tensor, "n width"], Float[Tensor, " n"]]:
+    """The network's features for a new measurement of a whole source, and what is the squared error in the mean.
+
+    Of a scan there is no truth, but there are two fits of other directions with independent noise. The inner product
+    of the tangent vectors from the result to the two is free of their noise, and its mean that of the squared distance
+    to the truth. So single values can be below zero.
+    """
+    example, again = volume_example(source, with_signals, generator)
+    mask = example.mask[0]
+    images = [example.noisy, example.mask, example.sigma, *([example.filtered] if with_signals else [])]
+    out, features = by_slabs(model, images, float(example.directions))
+    fit = example.filtered if with_signals else None
+    moved = model.followed(example.noisy, out, fit, float(example.directions))
+    tensors, one, other = (_in_mask(logs, mask) for logs in (moved, example.target, again))
+    inner = (tangent(tensors, one) * tangent(tensors, other)).sum(-1)
+    return features.movedim(0, -1)[mask], inner
+
+
+def _drawn(pool: Pool) -> Iterator[Source]:
+    """Phantoms once each as far as they are wanted, a scan as often as it is to be split."""
+    sources = list(pool.sources)
+    yield from sources[:PHANTOMS] if len(sources) > 1 else sources * SPLITS
+
+
+def _in_mask(logs: Tensor, mask: Tensor) -> Tensor:
+    return sym_expm(sym_from_vector(logs.movedim(0, -1)[mask].double()))
+
+
+def tangent(D: Float[Tensor, "n 3 3"], to: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 6"]:
+    """Coordinates of log(D^-1/2 to D^-1/2), whose length is the affine-invariant distance."""
+    values, vectors = sym_eigh(D)
+    root = (vectors * values.rsqrt()[:, None, :]) @ vectors.mT
+    inner = root @ to @ root
+    values, vectors = sym_eigh(0.5 * (inner + inner.mT))
+    return sym_to_vector((vectors * values.log()[:, None, :]) @ vectors.mT)
