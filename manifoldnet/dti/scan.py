@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from manifoldnet.dti.fit import floored, residual_sigma, wls
 from manifoldnet.dti.gradients import B0_THRESHOLD, is_b0, tensor_model_holds
@@ -137,4 +137,5 @@ def noise_level(
     measured = torch.from_numpy(signal[tuple(chosen.T)][:, used].astype(np.float64))
     b, v = (torch.from_numpy(np.asarray(g[used], np.float64)) for g in (bvals, bvecs))
     level = residual_sigma(measured, b, v, wls(measured, b, v)) * measured[:, b <= B0_THRESHOLD].mean(-1)
-    return float(level.median()) * float(np.sqrt(freedom / chi2(freedom).median()))
+    chi_square = 2 * gammaincinv(freedom / 2, 0.5)  # its median
+    return float(level.median()) * float(np.sqrt(freedom / chi_square))

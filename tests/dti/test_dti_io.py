@@ -169,6 +169,14 @@ def test_all_maps_beside_those_of_dipy(tmp_path):
     assert not list(tmp_path.glob("other*"))
 
 
+def test_units(tmp_path):
+    path = save(tmp_path / "in.nii", 1000 * components(field(), "fsl"))
+    assert io.read(path, order="fsl").unit == "um^2/ms"
+    assert io.read(path, order="fsl", unit="mm^2/s").unit == "mm^2/s"
+    with pytest.raises(InputError, match="unit: wanted one of"):
+        io.read(path, order="fsl", unit="mm")
+
+
 def spoiled():
     tensors = field()
     tensors[1, 1, 1] = np.diag([1e-3, 5e-4, -1e-4])
@@ -215,6 +223,7 @@ def test_given_mask(tmp_path):
 def test_scan(tmp_path):
     volume = io.read(FILES / "small_64D.nii")  # .bval and .bvec lie beside it
     assert volume.mask.all()
+    assert volume.unit == "mm^2/s"
     assert volume.stored is None
     assert volume.scan.dwi.shape == (10, 10, 10, 65)
     assert volume.scan.bvecs.shape == (len(volume.scan.bvals), 3) == (65, 3)
@@ -288,6 +297,9 @@ def test_files_that_are_no_images(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match="not a NIfTI file"):
             io.read(tmp_path / name)
+    (tmp_path / "a.mif").write_bytes(b"mrtrix image\ndim: 5,4,3,6\n")
+    with pytest.raises(InputError, match=r"not a NIfTI file .*; mrconvert of MRtrix turns it into one"):
+        io.read(tmp_path / "a.mif")
     nib.save(nib.MGHImage(np.zeros((5, 4, 3, 6), np.float32), AFFINE), tmp_path / "a.mgz")
     with pytest.raises(InputError, match="wanted a NIfTI file, got MGHImage"):
         io.read(tmp_path / "a.mgz")
