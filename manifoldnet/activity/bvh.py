@@ -144,7 +144,7 @@ def _statement(tokens: _Tokens, word: str, joints: list[_Joint], open_joints: li
         if open_joints and joints[open_joints[-1]].is_end:
             fail(path, line, f"{word} inside of an end site")
         parent = open_joints[-1] if open_joints else -1
-        name = []
+        name: list[str] = []
         while (part := tokens.next("{")) != "{":
             if part == "}" or tokens.line > line + 1:
                 fail(path, tokens.line, f"wanted {{ after {word} {' '.join(name)}, got {part!r}")

@@ -1,9 +1,11 @@
 """What the named columns of a table hold, and the recording that they make."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -27,25 +29,25 @@ _VECTOR = re.compile(r"(?:(.+?)_)?(?:rv|rotvec|rotation_vector|expmap)_?([xyz])"
 _SIDES = {"0": 0, "l": 0, "left": 0, "1": 1, "r": 1, "right": 1}
 
 
-@runtime_checkable
-class Columns(Protocol):
-    """A table with names. ``rate`` in Hz if it is told apart from the samples."""
+@dataclass(frozen=True)
+class Columns(ABC):
+    """A table with names. ``rate`` in Hz if the file tells it apart from the samples."""
 
     path: Path
     names: list[str]
     rate: float | None
 
+    @abstractmethod
     def numbers(self, columns: Sequence[int]) -> np.ndarray:
         """The columns as float64 (rows, columns), nan where there is nothing; InputError where there is text."""
-        ...
 
+    @abstractmethod
     def values(self, column: int) -> set[str]:
         """The different cells of a column."""
-        ...
 
+    @abstractmethod
     def place(self, row: int) -> str:
         """Where in the file a row is, counted from 0."""
-        ...
 
 
 def read(table: Columns, options: Options) -> Recording:

@@ -42,12 +42,21 @@ def _skeleton(joints: tuple[str, ...], bones: list[tuple[str, str]], root: str) 
 _ARM, _LEG = ("shoulder", "elbow", "wrist", "hand"), ("hip", "knee", "ankle", "foot")
 _LIMBS = (*_side("left", *_ARM), *_side("right", *_ARM), *_side("left", *_LEG), *_side("right", *_LEG))
 
+_SHORT_LIMBS = (
+    *_side("left", *_ARM[:3]),
+    *_side("right", *_ARM[:3]),
+    *_side("left", *_LEG[:3]),
+    *_side("right", *_LEG[:3]),
+)
+_TIPS = ("left hand tip", "left thumb", "right hand tip", "right thumb")
+_TRUNK_MSR = ("left shoulder", "right shoulder", "shoulder center", "spine", "left hip", "right hip", "hip center")
+_PAIRS = tuple(f"{side} {name}" for name in (*_ARM[1:], *_LEG[1:]) for side in ("left", "right"))
+
 KINECT_20 = _skeleton(
     ("hip center", "spine", "shoulder center", "head", *_LIMBS), [*_TRUNK_20, *_limbs(_ARM, _LEG)], "hip center"
 )
 KINECT_25 = _skeleton(
-    ("spine base", "spine mid", "neck", "head", *_LIMBS, "spine shoulder")
-    + ("left hand tip", "left thumb", "right hand tip", "right thumb"),
+    ("spine base", "spine mid", "neck", "head", *_LIMBS, "spine shoulder", *_TIPS),
     [
         *(("spine base", "spine mid"), ("spine mid", "spine shoulder"), ("spine shoulder", "neck"), ("neck", "head")),
         *(("spine shoulder", "left shoulder"), ("spine shoulder", "right shoulder")),
@@ -57,8 +66,7 @@ KINECT_25 = _skeleton(
     "spine base",
 )
 FLORENCE_15 = _skeleton(
-    ("head", "neck", "spine")
-    + (*_side("left", *_ARM[:3]), *_side("right", *_ARM[:3]), *_side("left", *_LEG[:3]), *_side("right", *_LEG[:3])),
+    ("head", "neck", "spine", *_SHORT_LIMBS),
     [
         *(("spine", "neck"), ("neck", "head"), ("neck", "left shoulder"), ("neck", "right shoulder")),
         *(("spine", "left hip"), ("spine", "right hip")),
@@ -66,13 +74,7 @@ FLORENCE_15 = _skeleton(
     ],
     "spine",
 )
-MSR_20 = _skeleton(
-    ("left shoulder", "right shoulder", "shoulder center", "spine", "left hip", "right hip", "hip center")
-    + tuple(f"{side} {name}" for name in (*_ARM[1:], *_LEG[1:]) for side in ("left", "right"))
-    + ("head",),
-    [*_TRUNK_20, *_limbs(_ARM, _LEG)],
-    "hip center",
-)
+MSR_20 = _skeleton((*_TRUNK_MSR, *_PAIRS, "head"), [*_TRUNK_20, *_limbs(_ARM, _LEG)], "hip center")
 SKELETONS = {"kinect-20": KINECT_20, "kinect-25": KINECT_25, "florence-15": FLORENCE_15, "msr-20": MSR_20}
 
 

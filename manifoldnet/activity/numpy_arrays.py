@@ -24,7 +24,7 @@ def read_npz(path: Path, options: Options) -> list[Recording]:
     Scalars ``rate``, ``content`` and ``skeleton`` and two ``units`` say what the caller does not say.
     """
     arrays = _arrays(path)
-    told = options
+    found: dict[str, Any] = {}
     inside = arrays.pop("rate", None)
     if inside is not None and (inside.size != 1 or inside.dtype.kind not in "iuf"):
         raise InputError(f"{path}: rate is {inside.dtype} of shape {inside.shape}, wanted one number in Hz")
@@ -36,7 +36,8 @@ def read_npz(path: Path, options: Options) -> list[Recording]:
             raise InputError(f"{path}: {key} is {words.dtype} of shape {words.shape}, wanted {size} text")
         texts = tuple(str(word) for word in words.reshape(-1))
         if getattr(options, key) is None:
-            told = replace(told, **{key: texts if size == 2 else texts[0]})
+            found[key] = texts if size == 2 else texts[0]
+    told = replace(options, **found)
     rate = options.rate if options.rate is not None or inside is None else float(inside.reshape(()))
     if "samples" in arrays and "lengths" in arrays:
         return _unpacked(path, arrays, told, rate)

@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ArrowColumns:
-    """The columns of an Arrow table: see :class:`manifoldnet.activity.columns.Columns`."""
+class ArrowColumns(columns.Columns):
+    """The columns of an Arrow table."""
 
-    path: Path
-    names: list[str]
     table: "pa.Table"
-    rate: float | None = None
 
     def numbers(self, columns: Sequence[int]) -> np.ndarray:
         import pyarrow as pa
@@ -70,4 +67,4 @@ def read(path: Path, options: Options) -> Recording:
         raise InputError(f"{path}: not a Parquet table ({str(error).splitlines()[0]})") from None
     if table.num_rows == 0:
         raise InputError(f"{path}: no samples, the table is empty")
-    return columns.read(ArrowColumns(path, list(table.column_names), table), options)
+    return columns.read(ArrowColumns(path, list(table.column_names), None, table), options)

@@ -17,14 +17,11 @@ _RATE = re.compile(r"sampl\w*[ _-]*(?:rate|frequency)\W*([0-9.]+)\s*hz", re.IGNO
 
 
 @dataclass(frozen=True)
-class TextColumns:
-    """The columns of a text table: see :class:`manifoldnet.activity.columns.Columns`."""
+class TextColumns(columns.Columns):
+    """The columns of a text table, whose rows are on ``lines``."""
 
-    path: Path
-    names: list[str]
     rows: list[list[str]]
     lines: list[int]
-    rate: float | None
 
     def numbers(self, columns: Sequence[int]) -> np.ndarray:
         picked = [[row[column] or "nan" for column in columns] for row in self.rows]
@@ -56,12 +53,12 @@ def read(path: Path, options: Options) -> Recording:
     rows, lines, rate = _rows(path)
     if any(_is_number(cell) for cell in rows[0]):
         names = [str(i) for i in range(len(rows[0]))]
-        whole = TextColumns(path, names, rows, lines, rate)
+        whole = TextColumns(path, names, rate, rows, lines)
         agreed = options.agreed_rate(rate, f"the comments in {path}")
         return columns.unnamed(path, whole.numbers(range(len(names))), options.at_rate(agreed))
     if len(rows) == 1:
         raise InputError(f"{path}: a header and no samples")
-    return columns.read(TextColumns(path, rows[0], rows[1:], lines[1:], rate), options)
+    return columns.read(TextColumns(path, rows[0], rate, rows[1:], lines[1:]), options)
 
 
 def _rows(path: Path) -> tuple[list[list[str]], list[int], float | None]:
