@@ -69,15 +69,20 @@ def read(path: Path) -> Skeleton:
     parents = _parents(path, sections["hierarchy"], list(bones))
     order = list(parents)
     chosen = [bones[name] for name in order]
-    to_radians = np.pi / 180 if degrees else 1.0
     return Skeleton(
         bones=tuple(order),
         parents=tuple(-1 if parents[name] is None else order.index(str(parents[name])) for name in order),
         directions=np.array([np.multiply(bone.direction, bone.length or 0.0) for bone in chosen]),
-        axes=np.stack([fixed_turns(np.multiply(bone.angles or [0] * 3, to_radians), bone.order) for bone in chosen]),
+        axes=np.stack([_axes(bone, degrees) for bone in chosen]),
         freedoms=tuple(bone.freedoms for bone in chosen),
         in_degrees=degrees,
     )
+
+
+def _axes(bone: _Bone, degrees: bool) -> np.ndarray:
+    """The frame C of a bone; its three angles are about x, y, z, whatever the order of the turns."""
+    angles = np.multiply(bone.angles or [0.0] * 3, np.pi / 180 if degrees else 1.0)
+    return fixed_turns(angles[["XYZ".index(axis) for axis in bone.order]], bone.order)
 
 
 def fixed_turns(angles: np.ndarray, order: str) -> np.ndarray:

@@ -25,7 +25,7 @@ _ACCELERATION = re.compile(r"(?:a|acc|accel|accelerometer|acceleration)([xyz])")
 _TIME = re.compile(r"(?:t|time|timestamp|seconds_elapsed)(?:_(s|ms|us|ns))?")
 _COUNTER = re.compile(r"|counter|index|frame|sample|packet|(?:frame|sample|packet)_number")
 _QUATERNION = re.compile(r"(?:(?:(.+?)_)?(?:q|quat|quaternion)_?)?([wxyz])(?:_element)?")
-_VECTOR = re.compile(r"(?:(.+?)_)?(?:rv|rotvec|rotation_vector|expmap)_?([xyz])")
+_VECTOR = re.compile(r"(?:(.+?)_)?(?:rv|rot_?vec|rotation_vector|exp_?map)_?([xyz])")
 _SIDES = {"0": 0, "l": 0, "left": 0, "1": 1, "r": 1, "right": 1}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +12,12 @@ from manifoldnet.activity.options import Options
 from manifoldnet.activity.recording import Recording
 from manifoldnet.errors import InputError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 @dataclass(frozen=True)
 class ArrowColumns(columns.Columns):
     """The columns of an Arrow table."""
 
-    table: "pa.Table"
+    table: Any  # pyarrow.Table
 
     def numbers(self, columns: Sequence[int]) -> np.ndarray:
         import pyarrow as pa
@@ -34,7 +31,7 @@ class ArrowColumns(columns.Columns):
                 out[:, place] = seconds
                 continue
             try:
-                out[:, place] = values.cast(pa.float64()).to_numpy()
+                out[:, place] = values.cast(pa.float64(), safe=False).to_numpy()
             except pa.ArrowInvalid as error:
                 raise InputError(f"{self.path}: column {self.names[column]}: not numbers ({error})") from None
             except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
