@@ -15,6 +15,8 @@ from manifoldnet.errors import InputError
 
 MAGIC = 0x50  # second byte of every C3D file
 BLOCK = 512  # bytes; a file is at least a header and a block of parameters
+INTEL, DEC, SGI = 84, 85, 86  # the processors whose numbers a file holds
+PROCESSORS = {INTEL: "<u2", DEC: "<u2", SGI: ">u2"}
 FLATTEST = 1e-3  # second singular value of a group of markers by its first: below, they lie on a line
 
 
@@ -49,10 +51,7 @@ def read(path: Path) -> Markers:
         import ezc3d
     except ImportError:
         raise InputError(f'{path}: C3D needs ezc3d: pip install "manifoldnet[c3d]"') from None
-    with path.open("rb") as stream:
-        start = stream.read(BLOCK)
-    if len(start) < BLOCK or start[1] != MAGIC:
-        raise InputError(f"{path}: not a C3D file")
+    _check_length(path)
     try:
         content = ezc3d.c3d(str(path))
         point = content["parameters"]["POINT"]
@@ -65,6 +64,32 @@ def read(path: Path) -> Markers:
     if positions.shape[0] == 0 or positions.shape[1] == 0:
         raise InputError(f"{path}: {positions.shape[1]} markers in {positions.shape[0]} frames; no positions to read")
     return Markers(tuple(labels[: positions.shape[1]]), positions, unit, rate)
+
+
+def _check_length(path: Path) -> None:
+    """InputError unless the file is as long as its header says; ezc3d does not come back from files that are cut.
+
+    The header is 16-bit words: 2 points, 3 analogue values a frame, 4 and 5 first and last frame, 9 the block in
+    which the data begin, 7 and 8 a scale that is negative where values are floats (The C3D file format, 2021).
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        header = stream.read(BLOCK)
+        if len(header) < BLOCK or header[1] != MAGIC:
+            raise InputError(f"{path}: not a C3D file")
+        begin = (header[0] - 1) * BLOCK
+        stream.seek(max(begin, 0))
+        parameters = stream.read(4)
+    if begin < BLOCK or len(parameters) < 4 or parameters[3] not in PROCESSORS:
+        raise InputError(f"{path}: not a whole C3D file (no parameters at byte {begin})")
+    words = np.frombuffer(header, PROCESSORS[parameters[3]])
+    # the byte with the sign of a float: DEC's has its 16-bit halves in the other order
+    floats = header[{INTEL: 15, DEC: 13, SGI: 12}[parameters[3]]] & 0x80
+    frames = max(int(words[4]) - int(words[3]) + 1, 0)
+    values = frames * (4 * int(words[1]) + int(words[2]))
+    wanted = max(begin + parameters[2] * BLOCK, (int(words[8]) - 1) * BLOCK + values * (4 if floats else 2))
+    if size < wanted:
+        raise InputError(f"{path}: not a whole C3D file ({size} bytes, its header says at least {wanted})")
 
 
 def _values(group: Mapping[str, Mapping[str, Sequence[object]]], name: str) -> Sequence:

@@ -77,7 +77,7 @@ def test_how_the_sensor_is_mounted_does_not_matter():
 
 
 def test_the_first_attitude_is_the_smallest_turn_upright():
-    truth, samples = simulated(4)
+    _, samples = simulated(4)
     first = attitudes(samples, RATE)[0]
     assert Rotation.from_matrix(first).magnitude() == pytest.approx(np.arccos(first[2, 2]), abs=1e-6)
     still = np.tile([0.0, 0, 0, 0, 0, 1], (20, 1))
