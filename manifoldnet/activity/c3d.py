@@ -96,17 +96,19 @@ def _values(group: Mapping[str, Mapping[str, Sequence[object]]], name: str) -> S
     return group[name]["value"]
 
 
-def rigid_bodies(groups: Sequence[Float[np.ndarray, "n _ 3"]], where: str = "markers") -> Float[np.ndarray, "n k 3 3"]:
-    """Attitudes (N, k, 3, 3) of k rigid bodies in the room, each from the positions (N, m, 3) of m >= 3 markers.
+def rigid_bodies(groups: Mapping[str, Float[np.ndarray, "n _ 3"]]) -> Float[np.ndarray, "n k 3 3"]:
+    """Attitudes (N, k, 3, 3) of k named rigid bodies in the room, each from the positions (N, m, 3) of m >= 3 markers.
 
     A body's own axes are those of its first three markers a, b, c: x along b - a, z along (b - a) x (c - a). The shape
     of a group is its mean over the recording in these axes; the attitude is the rotation that brings the shape
     nearest to the markers in the mean square (Kabsch 1976, Acta Crystallographica A32:922).
 
-    Raises InputError, which begins with ``where``, for fewer than three markers, positions that are not finite, and
-    markers on a line.
+    Raises InputError with the body's name for fewer than three markers, positions that are not finite, and markers
+    on a line.
     """
-    return np.stack([_rigid_body(group, f"{where}: body {number}") for number, group in enumerate(groups)], axis=1)
+    if not groups:
+        raise InputError("groups: no body, wanted at least one with three markers")
+    return np.stack([_rigid_body(group, name) for name, group in groups.items()], axis=1)
 
 
 def _rigid_body(markers: np.ndarray, where: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from manifoldnet.activity.kinematics import about_axis
 from manifoldnet.activity.rotation_arrays import from_quaternions
+from manifoldnet.activity.timing import even
 from manifoldnet.errors import InputError
 
 BODIES = (
@@ -27,8 +28,8 @@ def read(path: Path) -> tuple[Float[np.ndarray, "n bodies 3 3"], float]:
     """Rotations (N, 13, 3, 3) of :data:`BODIES`, the root's in the room and the others' in their parent; rate in Hz.
 
     Quaternions are normalised: some clips are off by 0.4. The last frame's duration, which writers leave at 0, is
-    not used. Raises InputError for other JSON (with the line where it ends being JSON), frames of another width,
-    and durations that are not positive or differ.
+    not used; uneven ones are made even. Raises InputError for other JSON (with the line where it ends being JSON),
+    frames of another width, and durations that are not positive.
     """
     try:
         frames = json.loads(path.read_text(encoding="utf-8"))["Frames"]
@@ -44,9 +45,6 @@ def read(path: Path) -> tuple[Float[np.ndarray, "n bodies 3 3"], float]:
         raise InputError(f"{path}: Frames are not lists of numbers of equal length") from None
     if values.ndim != 2 or values.shape[1] != WIDTH or len(values) < 2:
         raise InputError(f"{path}: Frames of shape {values.shape}, wanted (at least 2, {WIDTH}) for a humanoid")
-    steps = values[:-1, 0]
-    if not (steps > 0).all() or np.ptp(steps) > 0.01 * steps[0]:
-        raise InputError(f"{path}: frames last {steps.min():g} to {steps.max():g} s, wanted one positive duration")
     parts, first = [], 4
     for body in BODIES:
         if body in HINGES:
@@ -54,4 +52,5 @@ def read(path: Path) -> tuple[Float[np.ndarray, "n bodies 3 3"], float]:
         else:
             parts.append(from_quaternions(values[:, first : first + 4], "wxyz", f"{path}: {body}"))
         first += 1 if body in HINGES else 4
-    return np.stack(parts, axis=1), float(1 / steps.mean())
+    times = np.concatenate([[0.0], np.cumsum(values[:-1, 0])])
+    return even(str(path), times, np.stack(parts, axis=1), 1.0, lambda frame: f"frame {frame} (from 0)")

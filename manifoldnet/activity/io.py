@@ -7,6 +7,8 @@ of rotations is ``(N, k, 3, 3)``: the orientations of k bodies. :func:`read` lis
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from manifoldnet.activity import amc, asf, bvh, c3d, deepmimic, numpy_arrays, parquet, table, ts
 from manifoldnet.activity.options import Options, Triads, skeleton_recording
 from manifoldnet.activity.recording import SHORTEST, Recording, checked, warn_of_aliasing
@@ -133,9 +135,15 @@ def _read_c3d(path: Path, options: Options) -> list[Recording]:
             f"skeleton: C3D holds positions only; wanted a dict of bodies with three or more markers each, or a "
             f"Skeleton of markers, got {options.skeleton!r}; the markers in {path} are {', '.join(markers.labels)}"
         )
-    groups = [filled(markers.of(names, str(path))) for names in options.skeleton.values()]
-    rotations = c3d.rigid_bodies(groups, str(path))
-    return [checked(str(path), path.stem, rotations, rate, bodies=tuple(options.skeleton))]
+    rotations = []
+    for body, names in options.skeleton.items():
+        try:
+            rotations.append(c3d.rigid_bodies({body: filled(markers.of(names, body))}))
+        except InputError as error:
+            raise InputError(f"{path}: {body}: {str(error).removeprefix(f'{body}: ')}") from None
+    if not rotations:
+        raise InputError("skeleton: a dict without a body")
+    return [checked(str(path), path.stem, np.concatenate(rotations, axis=1), rate, bodies=tuple(options.skeleton))]
 
 
 Reader = Callable[[Path, Options], list[Recording]]

@@ -18,7 +18,7 @@ ezc3d = pytest.importorskip("ezc3d")
 RNG = np.random.default_rng(0)
 TURN = Rotation.from_rotvec(np.cumsum(RNG.normal(scale=0.1, size=(40, 3)), axis=0))
 SHAPE = np.array([[0, 0, 0], [100, 0, 0], [30, 80, 0], [10, 20, 50]], dtype=float)  # x along the first edge, z up
-PLACE = RNG.normal(scale=300, size=(40, 1, 3))
+PLACE = np.cumsum(RNG.normal(scale=10, size=(40, 1, 3)), axis=0)
 NAMES = ["RTHI", "RKNE", "RTIB", "RANK"]
 MARKERS = np.einsum("nij,mj->nmi", TURN.as_matrix(), SHAPE) + PLACE
 
@@ -56,7 +56,7 @@ def test_attitude_of_a_rigid_body(tmp_path):
 def test_the_fit_is_the_best_in_the_mean_square():
     """Skin moves: the attitude is that of scipy's fit to the mean shape."""
     loose = MARKERS + np.random.default_rng(1).normal(scale=5, size=MARKERS.shape)
-    out = c3d.rigid_bodies([loose])[:, 0]
+    out = c3d.rigid_bodies({"leg": loose})[:, 0]
     centred = loose - loose.mean(axis=1, keepdims=True)
     x = loose[:, 1] - loose[:, 0]
     z = np.cross(x, loose[:, 2] - loose[:, 0])
@@ -71,7 +71,9 @@ def test_short_gaps_are_filled(tmp_path):
     holes = MARKERS.copy()
     holes[10:13, 1] = np.nan
     (out,) = read(write(tmp_path / "a.c3d", NAMES, holes), skeleton={"leg": NAMES})
-    assert Rotation.from_matrix(out.samples[:, 0].swapaxes(-1, -2) @ TURN.as_matrix()).magnitude().max() < 0.15
+    error = Rotation.from_matrix(out.samples[:, 0].swapaxes(-1, -2) @ TURN.as_matrix()).magnitude()
+    assert np.median(error) < 0.02
+    assert error.max() < 0.5
     holes[5:30, 1] = np.nan
     with pytest.raises(
         InputError, match=r"a\.c3d: leg: positions: joint 1 is missing in more than 15 successive frames"
@@ -98,11 +100,15 @@ def test_markers_at_joints(tmp_path):
 
 def test_errors(tmp_path):
     path = write(tmp_path / "a.c3d", NAMES, MARKERS)
-    with pytest.raises(InputError, match="skeleton: C3D holds positions only; .* the markers in .* are RTHI, RKNE"):
+    with pytest.raises(InputError, match=r"skeleton: C3D holds positions only; .* the markers in .* are RTHI, RKNE"):
         read(path)
+    with pytest.raises(InputError, match=r"a\.c3d: leg: no marker 'LTIB'; there are RTHI"):
+        read(path, skeleton={"leg": [*NAMES, "LTIB"]})
+    with pytest.raises(InputError, match="a dict without a body"):
+        read(path, skeleton={})
     with pytest.raises(InputError, match=r"a\.c3d: leg: 2 markers, wanted at least 3"):
         read(path, skeleton={"leg": NAMES[:2]})
-    with pytest.raises(InputError, match="rate: 50 Hz, but the frames of .* say 100 Hz"):
+    with pytest.raises(InputError, match=r"rate: 50 Hz, but the frames of .* say 100 Hz"):
         read(path, 50, skeleton={"leg": NAMES})
     line = MARKERS.copy()
     line[7, 2] = (line[7, 0] + line[7, 1]) / 2

@@ -58,8 +58,8 @@ def test_what_is_no_motion(tmp_path, text, message):
 
 def test_durations_and_quaternions_must_make_sense(tmp_path):
     frames = FRAMES.copy()
-    frames[3, 0] = 0.08
-    with pytest.raises(InputError, match=r"frames last 0\.04 to 0\.08 s"):
+    frames[3, 0] = 0
+    with pytest.raises(InputError, match=r"time does not increase at frame 4"):
         read(write(tmp_path / "a.json", frames))
     frames = FRAMES.copy()
     frames[3, 8:12] = 0
@@ -68,7 +68,7 @@ def test_durations_and_quaternions_must_make_sense(tmp_path):
 
 
 @pytest.mark.skipif(cached("humanoid-motions") is None, reason="needs: manifoldnet data get humanoid-motions")
-@pytest.mark.filterwarnings("ignore:.*aliased")
+@pytest.mark.filterwarnings("ignore:.*(aliased|uneven times)")
 def test_real_files():
     folder = cached("humanoid-motions")
     assert folder is not None
@@ -80,6 +80,8 @@ def test_real_files():
         frames = json.loads(path.read_text())["Frames"]
         assert out.samples.shape == (len(frames), 13, 3, 3)
         rates.add(round(out.rate))
+        if path.stem == "roll":  # one frame lasts twice as long as the others
+            continue
         knee = Rotation.from_matrix(out.samples[:, BODIES.index("right knee")]).as_rotvec()
         np.testing.assert_allclose(knee, np.array(frames)[:, 20:21] * [0, 0, 1], atol=1e-12)
-    assert rates <= {30, 60}
+    assert rates == {16, 24, 30, 60}

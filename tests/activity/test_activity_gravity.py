@@ -14,7 +14,7 @@ pytest.importorskip("ahrs")
 RATE = 50.0
 
 
-def simulated(seed, moving=0.15, bias=0.01, noise=1.0, seconds=12):
+def simulated(seed, moving=0.15, bias=0.01, noise=1.0, seconds=8):
     """True attitudes (N, 3, 3), z up, and what a sensor measures: ``moving`` g of own acceleration, ``bias`` rad/s."""
     rng = np.random.default_rng(seed)
     n = int(seconds * RATE)
@@ -32,7 +32,7 @@ def simulated(seed, moving=0.15, bias=0.01, noise=1.0, seconds=12):
     truth[0] = Rotation.random(rng=rng).as_matrix()
     for i in range(n - 1):
         truth[i + 1] = truth[i] @ steps[i]
-    pull = np.einsum("nji,nj->ni", truth, wave(moving / 2, rng.uniform(0.5, 2, 3)) + [0, 0, 1])
+    pull = np.einsum("nji,nj->ni", truth, wave(moving / 2, rng.uniform(0.5, 2, 3)) + np.array([0, 0, 1]))
     gyroscope = turning + noise * rng.normal(scale=0.005, size=(n, 3)) + bias * rng.normal(size=3)
     return truth, np.concatenate([gyroscope, pull + noise * rng.normal(scale=0.01, size=(n, 3))], axis=1)
 

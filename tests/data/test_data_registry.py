@@ -17,6 +17,9 @@ NAMES = [
     "basic-motions",
     "hapt",
     "hologram",
+    "bvh-samples",
+    "imu-samples",
+    "humanoid-motions",
 ]
 
 
