@@ -7,6 +7,7 @@ C3D holds positions. Rotations come either from groups of three or more markers 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -92,7 +93,8 @@ def _check_length(path: Path) -> None:
         raise InputError(f"{path}: not a whole C3D file ({size} bytes, its header says at least {wanted})")
 
 
-def _values(group: Mapping[str, Mapping[str, Sequence[object]]], name: str) -> Sequence:
+def _values(group: Any, name: str) -> Any:
+    """What a parameter of ezc3d holds: a list of texts or an array."""
     return group[name]["value"]
 
 

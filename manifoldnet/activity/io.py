@@ -12,7 +12,7 @@ import numpy as np
 from manifoldnet.activity import amc, asf, bvh, c3d, deepmimic, numpy_arrays, parquet, table, ts
 from manifoldnet.activity.options import Options, Triads, skeleton_recording
 from manifoldnet.activity.recording import SHORTEST, Recording, checked, warn_of_aliasing
-from manifoldnet.activity.rotation_arrays import Content
+from manifoldnet.activity.rotation_arrays import known
 from manifoldnet.activity.skeleton import Skeleton, filled
 from manifoldnet.errors import InputError
 from manifoldnet.files import existing
@@ -25,7 +25,7 @@ def read(
     rate: float | int | None = None,
     *,
     units: tuple[str, str] | None = None,
-    content: Content | None = None,
+    content: str | None = None,
     skeleton: str | Path | Skeleton | Triads | None = None,
 ) -> list[Recording]:
     """All recordings in a file.
@@ -77,7 +77,8 @@ def read(
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     reader, used = _READERS[path.suffix.lower()]
-    options = Options(None if rate is None else float(rate), units, content, skeleton)
+    kind = None if content is None else known(content)
+    options = Options(None if rate is None else float(rate), units, kind, skeleton)
     for name in ("units", "content", "skeleton"):
         if getattr(options, name) is not None and name not in used:
             raise InputError(f"{name}: not used for {path.suffix} files, got {getattr(options, name)!r}")

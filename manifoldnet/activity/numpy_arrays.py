@@ -10,6 +10,7 @@ import numpy as np
 
 from manifoldnet.activity.options import Options, recording_of
 from manifoldnet.activity.recording import Recording
+from manifoldnet.activity.rotation_arrays import known
 from manifoldnet.errors import InputError
 
 
@@ -36,7 +37,7 @@ def read_npz(path: Path, options: Options) -> list[Recording]:
             raise InputError(f"{path}: {key} is {words.dtype} of shape {words.shape}, wanted {size} text")
         texts = tuple(str(word) for word in words.reshape(-1))
         if getattr(options, key) is None:
-            found[key] = texts if size == 2 else texts[0]
+            found[key] = texts if size == 2 else known(texts[0]) if key == "content" else texts[0]
     told = replace(options, **found)
     rate = options.rate if options.rate is not None or inside is None else float(inside.reshape(()))
     if "samples" in arrays and "lengths" in arrays:

@@ -11,7 +11,7 @@ import numpy as np
 
 from manifoldnet.activity import kinect
 from manifoldnet.activity.recording import Recording, checked
-from manifoldnet.activity.rotation_arrays import CONTENTS, Content, rotations_of, triples
+from manifoldnet.activity.rotation_arrays import Content, rotations_of, triples
 from manifoldnet.activity.skeleton import Skeleton, filled, relative_rotations
 from manifoldnet.activity.units import factor
 from manifoldnet.errors import InputError
@@ -31,8 +31,6 @@ class Options:
     def __post_init__(self) -> None:
         if self.rate is not None and not 0 < self.rate < float("inf"):
             raise InputError(f"rate: {self.rate:g}, wanted a positive number of Hz")
-        if self.content is not None and self.content not in CONTENTS:
-            raise InputError(f"content: {self.content!r}, wanted one of {', '.join(CONTENTS)}")
         if self.units is not None:
             gyroscope, acceleration = self.units
             factor("gyroscope", gyroscope)

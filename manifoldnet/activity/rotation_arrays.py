@@ -14,6 +14,14 @@ WIDTH = {"wxyz": 4, "xyzw": 4, "rotation vectors": 3, "positions": 3}
 NORMS = (0.5, 2.0)  # of a quaternion; pybullet's kick has 0.58
 
 
+def known(content: str) -> Content:
+    """``content`` if it is one of :data:`CONTENTS`; InputError otherwise."""
+    for one in CONTENTS:
+        if one == content:
+            return one
+    raise InputError(f"content: {content!r}, wanted one of {', '.join(CONTENTS)}")
+
+
 def from_quaternions(
     quaternions: Float[np.ndarray, "*batch 4"], order: Literal["wxyz", "xyzw"], where: str = "quaternions"
 ) -> Float[np.ndarray, "*batch 3 3"]:
