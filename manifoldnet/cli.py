@@ -173,17 +173,32 @@ def _peak_memory() -> str:
 
 @app.command()
 def classify(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, .npy, .npz or .ts; gyroscope rad/s, then g")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="CSV, Parquet, .npy, .npz, .ts; motion capture in .bvh, .amc, JSON"),
+    ],
     rate: Annotated[float | None, typer.Option(help="samples per second, where the file does not say")] = None,
+    units: Annotated[
+        str | None, typer.Option(help="of gyroscope and acceleration, where the file does not say: deg/s,m/s^2")
+    ] = None,
+    content: Annotated[
+        str | None, typer.Option(help="of an array: wxyz or xyzw (quaternions), 'rotation vectors' or positions")
+    ] = None,
+    skeleton: Annotated[
+        str | None, typer.Option(help="of positions (kinect-20, ...), or the .asf file of an .amc")
+    ] = None,
     weights: Weights = None,
 ) -> None:
-    """Recognise the activity in inertial recordings by their curves on SO(3) x R^3."""
+    """Recognise the activity in recordings by their curves on Lie groups; the shipped model is for a wrist sensor."""
     from manifoldnet.activity.io import read
     from manifoldnet.activity.model import ActivityClassifier
     from manifoldnet.activity.train import SHIPPED
 
+    both = None if units is None else tuple(unit.strip() for unit in units.split(","))
+    if both is not None and len(both) != 2:
+        raise InputError(f"units: {units!r}, wanted two with a comma between, such as deg/s,m/s^2")
     classifier = ActivityClassifier.load(SHIPPED if weights is None else weights)
-    recordings = read(source, rate=rate)
+    recordings = read(source, rate, units=both, content=content, skeleton=skeleton)
     curves = [classifier.curve_of(recording) for recording in recordings]
     probabilities = classifier.predict_proba(curves)
     rows = []

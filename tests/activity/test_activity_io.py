@@ -19,7 +19,10 @@ def samples():
 
 @pytest.fixture
 def rotations():
-    return Rotation.random(80, rng=np.random.default_rng(1)).as_matrix().reshape(40, 2, 3, 3)
+    """Two bodies that turn steadily from anywhere."""
+    start = Rotation.random(2, rng=np.random.default_rng(1)).as_matrix()
+    turn = Rotation.from_rotvec(np.arange(40)[:, None] * [0.1, -0.2, 0.3]).as_matrix()
+    return start @ turn[:, None]
 
 
 def save(path, array):
@@ -166,6 +169,51 @@ def test_values_that_are_not_finite(tmp_path, samples, rotations, value):
         read(save(tmp_path / "b.npy", rotations), rate=50.0)
 
 
+def test_aliasing_is_noticed(tmp_path, samples, rotations):
+    samples[[5, 6, 7], 0] = [1.5 * 50, 1.6 * 50, 4 * 50]
+    with pytest.warns(UserWarning, match=r"a\.npy: aliased: 2 of 50 steps turn by more than π/2 .* by 4 rad \(a\)"):
+        read(save(tmp_path / "a.npy", samples), rate=50.0)
+    rotations[20:, 1] = rotations[20:, 1] @ Rotation.from_rotvec([0, 0, 2.5]).as_matrix()
+    with pytest.warns(UserWarning, match=r"b\.npy: aliased: 1 of 78 steps"):
+        read(save(tmp_path / "b.npy", rotations), rate=50.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_units_of_arrays(tmp_path, samples, dtype):
+    numbers = (np.concatenate([np.degrees(samples[:, :3]), samples[:, 3:] * 9806.65], axis=1)).astype(dtype)
+    (out,) = read(save(tmp_path / "a.npy", numbers), rate=50.0, units=("deg/s", "mm/s^2"))
+    wanted = numbers.astype(float) * np.repeat([np.pi / 180, 1 / 9806.65], 3)
+    np.testing.assert_allclose(out.samples, wanted, rtol=1e-6)
+    assert out.samples.dtype == (np.float32 if dtype == np.float32 else np.float64)
+    np.savez(tmp_path / "a.npz", walk=numbers, rate=50, units=["deg/s", "mm/s^2"])
+    np.testing.assert_array_equal(read(tmp_path / "a.npz")[0].samples, out.samples)
+    np.savez(tmp_path / "a.npz", walk=numbers, rate=50, units="deg/s")
+    with pytest.raises(InputError, match="units is <U5 of shape"):
+        read(tmp_path / "a.npz")
+
+
+def test_declared_units_are_believed(tmp_path, samples):
+    """A fall, or a shaker: fast and heavy all the time."""
+    (out,) = read(save(tmp_path / "a.npy", samples * 50), rate=1000.0, units=("rad/s", "g"))
+    np.testing.assert_array_equal(out.samples, samples * 50)
+
+
+@pytest.mark.parametrize(
+    ("units", "message"), [(("rpm", "g"), "unit 'rpm' of gyro"), (("dps", "N"), "unit 'N' of acc")]
+)
+def test_unknown_units(tmp_path, samples, units, message):
+    with pytest.raises(InputError, match=message):
+        read(save(tmp_path / "a.npy", samples), rate=50.0, units=units)
+
+
+def test_arguments_without_use_are_refused(tmp_path):
+    (tmp_path / "a.bvh").write_text("HIERARCHY")
+    with pytest.raises(InputError, match=r"units: not used for \.bvh files"):
+        read(tmp_path / "a.bvh", units=("deg/s", "g"))
+    with pytest.raises(InputError, match=r"content: not used for \.bvh files"):
+        read(tmp_path / "a.bvh", content="wxyz")
+
+
 def test_too_short(tmp_path, samples):
     with pytest.raises(InputError, match="15 samples, wanted at least 16"):
         read(save(tmp_path / "a.npy", samples[:15]), rate=50.0)
@@ -181,61 +229,6 @@ def test_metres_per_second_squared_are_noticed(tmp_path, samples):
     samples[:, 3:] *= 9.81
     with pytest.raises(InputError, match="looks like m/s²"):
         read(save(tmp_path / "a.npy", samples), rate=50.0)
-
-
-TS = """#comment
-@problemName {problem}
-@timeStamps false
-@univariate false
-@dimensions 6
-@classLabel true Walking Running
-@data
-{data}
-"""
-
-
-def write_ts(path, arrays, problem="BasicMotions"):
-    lines = [
-        ":".join(",".join(f"{value:.6f}" for value in channel) for channel in array) + f":{label}"
-        for array, label in arrays
-    ]
-    path.write_text(TS.format(problem=problem, data="\n".join(lines)))
-    return path
-
-
-def test_ts(tmp_path):
-    cases = np.random.default_rng(2).normal(size=(2, 6, 20))
-    path = write_ts(tmp_path / "a.ts", zip(cases, ["Walking", "Running"], strict=True))
-    walk, run = read(path)
-    assert (walk.label, run.label, walk.rate, walk.kind) == ("Walking", "Running", 10.0, "imu")
-    np.testing.assert_allclose(walk.samples[:, :3], cases[0, 3:].T, atol=1e-6)
-    np.testing.assert_allclose(run.samples[:, 3:] * 9.80665, cases[1, :3].T, atol=1e-5)
-
-
-def test_ts_errors(tmp_path):
-    cases = np.zeros((1, 6, 20))
-    with pytest.raises(InputError, match=r"'Epilepsy'.*only BasicMotions"):
-        read(write_ts(tmp_path / "a.ts", [(cases[0], "x")], problem="Epilepsy"))
-    with pytest.raises(InputError, match="case 0 has 5 channels"):
-        read(write_ts(tmp_path / "a.ts", [(cases[0, :5], "x")]))
-
-
-@pytest.mark.skipif(cached("basic-motions") is None, reason="needs: manifoldnet data get basic-motions")
-@pytest.mark.parametrize("part", ["TRAIN", "TEST"])
-def test_basic_motions(part):
-    folder = cached("basic-motions")
-    assert folder is not None
-    recordings = read(folder / f"BasicMotions_{part}.ts")
-    assert len(recordings) == 40
-    assert all(recording.samples.shape == (100, 6) for recording in recordings)
-    labels, counts = np.unique([recording.label for recording in recordings], return_counts=True)
-    assert labels.tolist() == ["Badminton", "Running", "Standing", "Walking"]
-    assert counts.tolist() == [10] * 4
-
-    def turning(label):
-        return np.median([np.abs(r.samples[:, :3]).mean() for r in recordings if r.label == label])
-
-    assert turning("Standing") < turning("Walking") < turning("Running")
 
 
 @pytest.mark.skipif(cached("watch") is None, reason="needs: manifoldnet data get watch")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from manifoldnet.activity import table
 from manifoldnet.activity.io import read
 from manifoldnet.errors import InputError
 
@@ -69,6 +68,28 @@ def test_units_are_turned(tmp_path, gyroscope, acceleration):
     np.testing.assert_allclose(out.samples, SAMPLES, rtol=1e-9)
 
 
+def test_units_for_a_header_without(tmp_path):
+    columns = np.concatenate([np.degrees(SAMPLES[:, :3]), SAMPLES[:, 3:] * 9.80665], axis=1).T
+    path = write(tmp_path / "a.csv", NAMES, columns)
+    (out,) = read(path, rate=50.0, units=("deg/s", "m/s^2"))
+    np.testing.assert_allclose(out.samples, SAMPLES, rtol=1e-9)
+    named = write(tmp_path / "b.csv", [f"{name} (rad/s)" for name in NAMES[:3]] + NAMES[3:], columns)
+    with pytest.raises(InputError, match=r"units: deg/s, but .* has the column 'gx \(rad/s\)'"):
+        read(named, rate=50.0, units=("deg/s", "m/s^2"))
+
+
+def test_rate_in_a_comment_and_separators_at_the_end(tmp_path):
+    """As Xsens writes it."""
+    lines = ["// Start Time: 0", "// Sample rate: 40.0Hz", "\t".join(NAMES)]
+    lines += ["\t".join(str(value) for value in row) + "\t" for row in SAMPLES]
+    (tmp_path / "a.txt").write_text("\n".join(lines) + "\n")
+    (out,) = read(tmp_path / "a.txt")
+    assert out.rate == 40
+    np.testing.assert_array_equal(out.samples, SAMPLES)
+    with pytest.raises(InputError, match=r"rate: 50 Hz, but the comments in .* say 40 Hz"):
+        read(tmp_path / "a.txt", 50)
+
+
 @pytest.mark.parametrize("name", ["gx (rpm)", "gx [m/s^2]"])
 def test_unknown_unit(tmp_path, name):
     with pytest.raises(InputError, match=r"unknown unit .* wanted one of rad/s, deg/s"):
@@ -96,6 +117,7 @@ def test_rate_from_times(tmp_path, name, factor, start):
     np.testing.assert_array_equal(out.samples, SAMPLES)
 
 
+@pytest.mark.filterwarnings("ignore:.*aliased")
 def test_a_named_unit_goes_before_the_guess(tmp_path):
     """20 s between samples would pass for milliseconds."""
     (out,) = read(write(tmp_path / "a.csv", ["t (s)", *NAMES], [TIMES * 1000, *SAMPLES.T]))
@@ -105,7 +127,8 @@ def test_a_named_unit_goes_before_the_guess(tmp_path):
 def test_uneven_times_are_made_even(tmp_path):
     times = TIMES + np.where(np.arange(40) % 2, 0.004, 0)
     wave = np.stack([np.sin(3 * times + phase) for phase in range(6)])
-    (out,) = read(write(tmp_path / "a.csv", ["t", *NAMES], [times, *wave]))
+    with pytest.warns(UserWarning, match=r"uneven times, steps of 0\.016 to 0\.024 s"):
+        (out,) = read(write(tmp_path / "a.csv", ["t", *NAMES], [times, *wave]))
     even = np.linspace(times[0], times[-1], 40)
     np.testing.assert_allclose(out.samples[:, 2], np.sin(3 * even + 2), atol=1e-3)
     assert np.abs(out.samples[:, 2] - wave[2]).max() > 5e-3
@@ -122,8 +145,8 @@ def test_rate_and_times_must_agree(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: np.where(np.arange(40) == 7, t[6], t), "time does not increase at sample 7"),
-        (lambda t: np.where(np.arange(40) >= 10, t + 1, t), "1 gaps in time, the first after sample 9"),
+        (lambda t: np.where(np.arange(40) == 7, t[6], t), "time does not increase at line 9"),
+        (lambda t: np.where(np.arange(40) >= 10, t + 1, t), "1 gaps in time, the first after line 11"),
         (lambda t: t * 1e-7, "no unit a rate"),
         (lambda t: np.where(np.arange(40) == 3, np.nan, t), "needs a number in every row"),
     ],
@@ -145,7 +168,7 @@ def test_what_the_recording_is(tmp_path):
         ("label", ["a"] * 20 + ["b"] * 20, "column label changes"),
         ("side", ["both"] * 40, "side is 'both', wanted left or right"),
         ("GX", ["0"] * 40, "'gx' and 'GX' both hold gyroscope x"),
-        ("label", ["a"] * 39 + ["b,c"], "row 41 has 8 columns, the first has 7"),
+        ("label", ["a"] * 39 + ["b,c"], "line 41 has 8 columns, the first has 7"),
     ],
 )
 def test_columns_that_do_not_fit(tmp_path, name, values, message):
@@ -176,7 +199,7 @@ def test_without_header_there_must_be_six(tmp_path, count):
 def test_cells_that_are_not_numbers(tmp_path):
     columns = [list(column) for column in SAMPLES.T]
     columns[1][5] = "x"
-    with pytest.raises(InputError, match="sample 5, column gy: 'x' is not a number"):
+    with pytest.raises(InputError, match="line 7, column gy: 'x' is not a number"):
         read(write(tmp_path / "a.csv", NAMES, columns), rate=50.0)
     columns[1][5] = ""
     with pytest.raises(InputError, match="1 of 40 samples hold nan or infinity, the first is number 5"):
@@ -194,27 +217,3 @@ def test_not_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(InputError, match="not a text file"):
         read(tmp_path / "a.csv", rate=50.0)
-
-
-def test_ts_cases(tmp_path):
-    path = tmp_path / "a.ts"
-    path.write_text("@problemName P\n@classLabel false\n@data\n1,2:3,?\n")
-    name, [(values, label)] = table.read_ts(path)
-    assert (name, label) == ("P", None)
-    np.testing.assert_array_equal(values, [[1, 2], [3, np.nan]])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("@data\n", "no cases"),
-        ("1,2,3\n", "line 1 is neither"),
-        ("@timeStamps true\n@data\n(0,1):a\n", "time stamps"),
-        ("@classLabel true a\n@data\n1,2:3:a\n", "line 3 is not lists of numbers of equal length"),
-        ("@classLabel true a\n@data\n1,b:3,4:a\n", "line 3 is not lists"),
-    ],
-)
-def test_ts_that_is_malformed(tmp_path, text, message):
-    (tmp_path / "a.ts").write_text(text)
-    with pytest.raises(InputError, match=message):
-        table.read_ts(tmp_path / "a.ts")

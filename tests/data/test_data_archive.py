@@ -49,8 +49,8 @@ def shop(tmp_path, monkeypatch):
     return folder
 
 
-def wheel(shop: Path) -> Path:
-    path = shop / "toypack-1.0-py3-none-any.whl"
+def wheel(shop: Path, tag: str = "py3-none-any") -> Path:
+    path = shop / f"toypack-1.0-{tag}.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("toypack/numbers.txt", PAYLOAD)
         # a Python that does not exist: the archive is wanted all the same
@@ -60,7 +60,7 @@ def wheel(shop: Path) -> Path:
         )
         archive.writestr(
             "toypack-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: {tag}\n",
         )
         archive.writestr("toypack-1.0.dist-info/RECORD", "")
     return path
@@ -108,6 +108,13 @@ def scratch(tmp_path: Path) -> Path:
 
 def test_wheel(shop, tmp_path):
     dataset = toy("wheel", wheel(shop))
+    archive = download(dataset, scratch(tmp_path))
+    assert read_member(archive, dataset.members[0].path) == PAYLOAD
+
+
+def test_a_wheel_for_another_machine(shop, tmp_path):
+    tag = "cp310-cp310-win_arm64"
+    dataset = dataclasses.replace(toy("wheel", wheel(shop, tag)), tag=tag)
     archive = download(dataset, scratch(tmp_path))
     assert read_member(archive, dataset.members[0].path) == PAYLOAD
 

@@ -21,6 +21,9 @@ NAMES = [
     "basic-motions",
     "hapt",
     "hologram",
+    "bvh-samples",
+    "imu-samples",
+    "humanoid-motions",
 ]
 
 
