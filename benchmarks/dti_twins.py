@@ -47,14 +47,19 @@ class LogCNN(nn.Module):
         self.last = nn.Conv3d(width, 6, 3, padding=1)
         with torch.no_grad():
             self.last.weight.mul_(0.1)
-        self.margin = 2 + sum(DILATIONS)
         self.width, self.error = width, nn.Conv3d(width, 1, 1)
 
     def forward(self, *told: Tensor | None) -> Tensor:
         return self.with_features(*told)[0]
 
     def with_features(
-        self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None = None
+        self,
+        logs: Tensor,
+        mask: Tensor,
+        sigma: Tensor,
+        directions: Tensor,
+        filtered: Tensor | None = None,
+        slab: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         inside = mask.to(logs.dtype)
         n = directions[:, None, None, None, None] * inside

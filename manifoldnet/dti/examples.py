@@ -23,8 +23,9 @@ from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import direction_count, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE
 from manifoldnet.dti.mppca import mppca
+from manifoldnet.dti.noise import rician
 from manifoldnet.dti.scan import foreground
-from manifoldnet.dti.simulate import Phantom, directions, phantom, rician, signal
+from manifoldnet.dti.simulate import Phantom, directions, phantom, signal
 from manifoldnet.linalg import sym_to_vector
 
 Window = tuple[slice, slice, slice]

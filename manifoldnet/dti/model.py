@@ -20,7 +20,7 @@ from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_ve
 from manifoldnet.nn import SPDAutoencoder
 from manifoldnet.training import SavedModel
 
-SLAB = 16
+SLAB = 8
 EIGENVALUES = (1 / 16, 5.0)
 USUAL = 12  # directions where nothing is said
 COUNTS = (8, 64)  # of directions in training; networks do not know what more of them mean
@@ -292,8 +292,7 @@ def logarithms(
 def by_slabs(
     model: DtiDenoiser, images: list[Tensor], directions: float | int
 ) -> tuple[Float[Tensor, "6 x y z"], Float[Tensor, "width x y z"]]:
-    """The network's output and features slab by slab along z; slabs overlap by its reach, so the result is that of the
-    whole.
+    """The network's output and features; the means, which need most of the memory, slab by slab along z.
 
     Args:
         model: the denoiser.
@@ -301,17 +300,9 @@ def by_slabs(
             are any.
         directions: number of directions, 0 if it is not known.
     """
-    margin = model.net.margin
     logs, mask, sigma, *rest = (x[None] if x.dtype == torch.bool else x[None].float() for x in images)
+    filtered = rest[0] if rest else None
     count = logs.new_full((1,), float(min(max(directions, COUNTS[0]), COUNTS[1]) if directions else 0))
-    out, features = torch.empty_like(logs), logs.new_empty(1, model.net.width, *logs.shape[-3:])
     with torch.inference_mode():
-        for low in range(0, logs.shape[-1], SLAB):
-            start = max(0, low - margin)
-            window = slice(start, low + SLAB + margin)
-            more = [x[..., window] for x in rest]
-            parts = model.net.with_features(logs[..., window], mask[..., window], sigma[..., window], count, *more)
-            inner = slice(low - start, low - start + SLAB)
-            for whole, part in zip((out, features), parts, strict=True):
-                whole[..., low : low + SLAB] = part[..., inner]
+        out, features = model.net.with_features(logs, mask, sigma, count, filtered, SLAB)
     return out[0], features[0]

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from manifoldnet.dti.fit import design_matrix, residual_sigma, to_lower, wls
 from manifoldnet.dti.noise import Level, noncentral_chi
-from manifoldnet.dti.noise import rician as rician  # its former place, from which examples takes it
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_expm, sym_from_vector
 

@@ -151,8 +151,8 @@ class SPDAutoencoder(nn.Module):
         seeded(self.error, 0.1, generator)
         metric = SPD("affine-invariant", n=embedding)
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
-        # the features reach 1 voxel, and what they give is compared across the neighbourhood
-        self.margin = 1 + 1 + sum(DILATIONS) + 1 + math.isqrt(radius2)
+        # of a mean, which also sees directions round its neighbours; windows of 3 need 2
+        self.reach = max(2, 1 + math.isqrt(radius2))
 
     def forward(
         self,
@@ -167,7 +167,7 @@ class SPDAutoencoder(nn.Module):
         ``sigma`` is the noise level (standard deviation of the signal over S0) and ``directions`` how many the tensors
         were fitted to; 0 where they are not known. ``filtered`` are logarithms of the fit to filtered signals.
         """
-        return self._moved(logs, mask, sigma, directions, filtered)[0]
+        return self.with_features(logs, mask, sigma, directions, filtered)[0]
 
     def with_features(
         self,
@@ -176,29 +176,36 @@ class SPDAutoencoder(nn.Module):
         sigma: Float[Tensor, "b 1 x y z"],
         directions: Float[Tensor, " b"],
         filtered: Float[Tensor, "b 6 x y z"] | None = None,
+        slab: int | None = None,
     ) -> tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b width x y z"]]:
         """The result of :meth:`forward` and the features that it came from, of which ``error`` makes the logarithm of
-        the mean squared distance to the truth."""
-        moved, features = self._moved(logs, mask, sigma, directions, filtered)
-        size = logs.shape[-3:]
-        return moved, features[..., : size[0], : size[1], : size[2]]
+        the mean squared distance to the truth.
 
-    def _moved(
-        self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        Means over ``slab`` planes along z at a time need less memory and are the same.
+        """
         size = logs.shape[-3:]
         room = [side for n in reversed(size) for side in (0, max(0, 3 - n))]  # windows of 3 need it
         kinds = [logs] if filtered is None else [logs, filtered]
         kinds = [functional.pad(torch.where(mask, kind, 0.0), room) for kind in kinds]
         wide, sigma = functional.pad(mask, room), functional.pad(sigma, room)
         features = self._features(kinds, wide, sigma, directions)
+        planes, parts = slab or wide.shape[-1], []
+        for low in range(0, wide.shape[-1], planes):
+            start = max(0, low - self.reach)
+            window = slice(start, low + planes + self.reach)
+            part = self._moved([kind[..., window] for kind in kinds], wide[..., window], features[..., window])
+            parts.append(part[..., low - start : low - start + planes])
+        moved = torch.cat(parts, -1)[..., : size[0], : size[1], : size[2]]
+        return torch.where(mask, moved, 0.0), features[..., : size[0], : size[1], : size[2]]
+
+    def _moved(self, kinds: list[Tensor], mask: Tensor, features: Tensor) -> Tensor:
+        """The share of the way to the mean."""
         *scores, shares = self._headed(features)
-        mean = self._mean(kinds, wide, *scores)
+        mean = self._mean(kinds, mask, *scores)
         start = torch.stack(kinds).mean(0)
         share_of_trace, share_of_deviator = shares.sigmoid().split(1, 1)
         trace, deviator = trace_and_deviator(mean - start)
-        moved = (start + share_of_trace * trace + share_of_deviator * deviator)[..., : size[0], : size[1], : size[2]]
-        return torch.where(mask, moved, 0.0), features
+        return start + share_of_trace * trace + share_of_deviator * deviator
 
     def _features(self, kinds: list[Tensor], mask: Tensor, sigma: Tensor, directions: Tensor) -> Tensor:
         inside = mask.to(sigma.dtype)

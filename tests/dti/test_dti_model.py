@@ -218,8 +218,8 @@ def test_save_and_load(tmp_path, untrained):
 # structure -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [21, 40])
-@pytest.mark.parametrize("slab", [2, 16])
+@pytest.mark.parametrize("depth", [21, 42])
+@pytest.mark.parametrize("slab", [3, 16])
 def test_slabs_do_not_change_the_result(untrained, monkeypatch, depth, slab):
     tensors = field(6, 5, depth)
     monkeypatch.setattr(dti_model, "SLAB", 1000)
@@ -227,7 +227,7 @@ def test_slabs_do_not_change_the_result(untrained, monkeypatch, depth, slab):
     monkeypatch.setattr(dti_model, "SLAB", slab)
     assert apart(denoise(tensors, model=untrained), whole) < 1e-5
     # the test could tell: with slabs that overlap less the result is another
-    monkeypatch.setattr(untrained.net, "margin", 0)
+    monkeypatch.setattr(untrained.net, "reach", 0)
     assert apart(denoise(tensors, model=untrained), whole) > 1e-4
 
 

@@ -10,7 +10,8 @@ from scipy.linalg import logm, sqrtm
 from manifoldnet.dti import uncertainty
 from manifoldnet.dti.examples import PhantomSource, Pool, ScanSource, phantom_sources, protocol, volume_example
 from manifoldnet.dti.model import DtiDenoiser, denoise
-from manifoldnet.dti.simulate import rician, signal
+from manifoldnet.dti.noise import rician
+from manifoldnet.dti.simulate import signal
 from manifoldnet.dti.uncertainty import calibrate, errors
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_from_vector
