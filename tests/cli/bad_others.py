@@ -44,6 +44,17 @@ def classify_degrees_a_second(p, w):
 
 
 @case
+def classify_one_unit(p, w):
+    return [*classify(w, table(p / "a.csv", recording(0))), "--units", "deg/s"]
+
+
+@case
+def classify_unknown_skeleton(p, w):
+    np.save(p / "a.npy", np.zeros((40, 20, 3)))
+    return [*classify(w, p / "a.npy"), "--content", "positions", "--skeleton", "octopus"]
+
+
+@case
 def classify_too_short(p, w):
     return classify(w, table(p / "a.csv", recording(0)[:15]))
 
