@@ -17,6 +17,7 @@ from manifoldnet.activity.winners import COMPETITORS, TAPS, count_winners
 
 SHARPNESS = 3.0  # of the softmax over scores, which aim at 1 for the class and -1 for the others
 FOLDS = 4  # of the choice of the penalty
+MOST = 1500  # windows in it, since its time goes with their third power
 
 
 class ConvolutionModel(BaseEstimator):
@@ -31,7 +32,8 @@ class ConvolutionModel(BaseEstimator):
         rate: samples per second.
         names: names of the channels.
         families: number of families for each spacing and each of series and differences.
-        copies: numbers of re-mounted copies of each training window.
+        copies: number of re-mounted copies of each training window.
+        every: 1 to learn from all training windows, k from each k-th, where they overlap.
         angle: deviation in rad of the re-mounting about each axis.
         seed: of kernels and copies.
     """
@@ -46,6 +48,8 @@ class ConvolutionModel(BaseEstimator):
         families: int = 96,
         copies: int = 0,
         angle: float = 0.3,
+        mirror: bool = True,
+        every: int = 1,
         seed: int = 0,
     ) -> None:
         self.rate = rate
@@ -53,6 +57,8 @@ class ConvolutionModel(BaseEstimator):
         self.families = families
         self.copies = copies
         self.angle = angle
+        self.mirror = mirror
+        self.every = every
         self.seed = seed
 
     def fit(
@@ -64,7 +70,10 @@ class ConvolutionModel(BaseEstimator):
     ) -> ConvolutionModel:
         """Learn; see :class:`~manifoldnet.activity.window_model.WindowModel`."""
         rng = np.random.default_rng(self.seed)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
+        self.classes_ = np.unique(labels)
+        windows, labels, groups = windows[:: self.every], labels[:: self.every], groups[:: self.every]
+        sides = None if sides is None else sides[:: self.every]
+        codes = np.searchsorted(self.classes_, labels)
         parts = np.unique(groups, return_inverse=True)[1]
         whole = canonical(windows, sides)
         of_whole = channels(whole, self.rate, self.names)
@@ -75,7 +84,7 @@ class ConvolutionModel(BaseEstimator):
             channels(remount(whole, random_mounts(rng, mounts, self.angle)), self.rate, self.names)
             for _ in range(self.copies)
         ]
-        features = np.concatenate([self._features(one, mirrored=sides is None) for one in (of_whole, *others)])
+        features = np.concatenate([self._features(one, mirrored=self.mirror and sides is None) for one in (of_whole, *others)])
         self.centre_ = features.mean(0)
         # a feature that seldom stirs is not amplified: its share of zeros, to the fourth power, adds to the deviation
         self.scale_ = features.std(0) + np.mean(features == 0, 0) ** 4 + 1e-6
@@ -85,7 +94,8 @@ class ConvolutionModel(BaseEstimator):
         targets = targets - self.offset_
         gram = (features @ features.T).astype(np.float64)
         n = len(windows)
-        penalty = choose_penalty(gram[:n, :n], targets, _folds(parts))
+        few = np.linspace(0, n - 1, min(n, MOST)).round().astype(int)
+        penalty = choose_penalty(gram[np.ix_(few, few)], targets[few], _folds(parts[few])) * n / len(few)
         dual = dual_weights(gram, np.tile(targets, (1 + self.copies, 1)), penalty * (1 + self.copies))
         self.weights_ = (features.T @ dual.astype(np.float32)).astype(np.float32)
         return self
@@ -120,7 +130,7 @@ class ConvolutionModel(BaseEstimator):
     ) -> Float[np.ndarray, "n classes"]:
         """Values of the ridge, which aim at 1 for the class and -1 for the others."""
         series = channels(canonical(windows, sides), self.rate, self.names)
-        features = self._features(series, mirrored=sides is None)
+        features = self._features(series, mirrored=self.mirror and sides is None)
         return ((features - self.centre_) / self.scale_) @ self.weights_ + self.offset_
 
     def predict_proba(
