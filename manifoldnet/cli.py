@@ -162,6 +162,10 @@ def classify(
     source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, .npy, .npz or .ts; gyroscope rad/s, then g")],
     rate: Annotated[float | None, typer.Option(help="samples per second, where the file does not say")] = None,
     weights: Weights = None,
+    every: Annotated[
+        float | None,
+        typer.Option(min=0, help="seconds between answers along a recording; one answer by default"),
+    ] = None,
 ) -> None:
     """Recognise the activity in inertial recordings by their curves on SO(3) x R^3."""
     from manifoldnet.activity.io import read
@@ -171,11 +175,25 @@ def classify(
     classifier = ActivityClassifier.load(SHIPPED if weights is None else weights)
     recordings = read(source, rate=rate)
     curves = [classifier.curve_of(recording) for recording in recordings]
-    probabilities = classifier.predict_proba(curves)
+    sides = [recording.side for recording in recordings] if classifier.with_sides_ else None
+    if sides is not None and None in sides:
+        raise InputError(f"{source}: wanted the side of each recording (0 left, 1 right), which these weights use")
     rows = []
-    for recording, p in zip(recordings, probabilities, strict=True):
-        row = {"recording": recording.name, "activity": str(classifier.classes_[p.argmax()]), "score": float(p.max())}
+
+    def note(recording: Any, p: Any, **when: float) -> None:
+        row = {"recording": recording.name, **when, "activity": str(classifier.classes_[p.argmax()])}
+        row["score"] = float(p.max())
         rows.append(row if recording.label is None else {**row, "label in file": recording.label})
+
+    if every is None:
+        for recording, p in zip(recordings, classifier.predict_proba(curves, sides), strict=True):
+            note(recording, p)
+    else:
+        for k, (recording, curve) in enumerate(zip(recordings, curves, strict=True)):
+            for seconds, p in classifier.stream(curve, None if sides is None else sides[k], every=every):
+                note(recording, p, until=seconds)
+    if not rows:
+        raise InputError(f"{source}: no recording is as long as a window, {classifier.seconds:g} s")
     show(str(source), rows)
 
 
@@ -286,14 +304,27 @@ def evaluate_dti(
 
 
 @evaluate_app.command("activity")
-def evaluate_activity() -> None:
-    """Accuracy on the watch recordings, 5-fold by subject."""
-    from manifoldnet.activity.evaluate import evaluate
-    from manifoldnet.activity.train import shipped_config
+def evaluate_activity(
+    data: Annotated[str, typer.Option(help="watch, hapt, basic-motions, or a file of recordings")] = "watch",
+    models: Annotated[str, typer.Option(help="ours to fit: some of fast,best,inception,invariant,elastic")] = "fast",
+    sides: Annotated[bool, typer.Option("--sides", help="tell which wrist wore the sensor")] = False,
+    peers: Annotated[bool, typer.Option(help="fit ROCKET and others as well; most want manifoldnet[peers]")] = True,
+    folds: Annotated[int, typer.Option(min=2, help="by subject")] = 5,
+    pictures: Annotated[Path | None, typer.Option(help="folder for confusion matrices")] = None,
+) -> None:
+    """Accuracy on people not seen in the fit, beside other classifiers; on hapt with sensors mounted otherwise too."""
+    from manifoldnet.activity.report import report
 
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)  # what cannot be made is refused before the work
+    names = [name.strip() for name in models.split(",") if name.strip()]
     with console.status("fitting") as status:
-        rows = evaluate(shipped_config()["classifier"], progress=lambda line: status.update(Text(line)))
-    show("Watch recordings, subjects not seen in the fit", rows)
+        tables = report(
+            data, names, sides=sides, peers_too=peers, folds=folds, pictures=pictures,
+            progress=lambda line: status.update(Text(line)),
+        )  # fmt: skip
+    for title, rows in tables.items():
+        show(title, rows)
 
 
 @data_app.command("list")

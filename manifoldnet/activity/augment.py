@@ -12,9 +12,7 @@ from scipy.spatial.transform import Rotation
 from manifoldnet.activity.windows import mirror
 
 
-def canonical(
-    samples: Float[np.ndarray, "n t 6"], sides: Int[np.ndarray, "n"] | None
-) -> Float[np.ndarray, "n t 6"]:
+def canonical(samples: Float[np.ndarray, "n t 6"], sides: Int[np.ndarray, "n"] | None) -> Float[np.ndarray, "n t 6"]:
     """All windows as if from the left wrist: those of side 1 mirrored, none where sides are unknown."""
     if sides is None:
         return samples

@@ -23,9 +23,9 @@ MOST = 1500  # windows in it, since its time goes with their third power
 class ConvolutionModel(BaseEstimator):
     """Random competing convolutions of :func:`~manifoldnet.activity.channels.channels`, and ridge regression.
 
-    Families of eight random kernels see the sum of a few channels, or its differences, through one spacing of their taps.
-    At each moment one kernel fits best and one worst; a feature is the sum of what a kernel won, or how often it was
-    worst: the idea of Hydra (Dempster, Schmidt, Webb 2023), on curves of a Lie group. Where sides are unknown every
+    Families of eight random kernels see the sum of a few channels, or its differences, through one spacing of their
+    taps. At each moment one kernel fits best and one worst; a feature is the sum of what a kernel won, or how often it
+    was worst: the idea of Hydra (Dempster, Schmidt, Webb 2023), on curves of a Lie group. Where sides are unknown every
     feature is averaged over the window and its mirror image, so the answer is the same for both.
 
     Args:
@@ -84,7 +84,9 @@ class ConvolutionModel(BaseEstimator):
             channels(remount(whole, random_mounts(rng, mounts, self.angle)), self.rate, self.names)
             for _ in range(self.copies)
         ]
-        features = np.concatenate([self._features(one, mirrored=self.mirror and sides is None) for one in (of_whole, *others)])
+        features = np.concatenate(
+            [self._features(one, mirrored=self.mirror and sides is None) for one in (of_whole, *others)]
+        )
         self.centre_ = features.mean(0)
         # a feature that seldom stirs is not amplified: its share of zeros, to the fourth power, adds to the deviation
         self.scale_ = features.std(0) + np.mean(features == 0, 0) ** 4 + 1e-6

@@ -5,17 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from manifoldnet.activity.models import build
+from manifoldnet.activity.models import build, named
 from manifoldnet.activity.peers import Peer, peers
-from manifoldnet.activity.problems import Problem
+from manifoldnet.activity.problems import OVERLAP, Dense, Problem
 from manifoldnet.activity.window_model import WindowModel
 from manifoldnet.errors import InputError
 
 Row = dict[str, str | float]
-Methods = Mapping[str, Callable[[Problem], "WindowModel | Peer"]]
+
+
+class Method(NamedTuple):
+    """``make`` gives an unfitted model for a problem; ``dense`` says whether it learns from overlapping windows."""
+
+    make: Callable[[Problem], WindowModel | Peer]
+    dense: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,24 +41,40 @@ class Outcome:
     window_seconds: float
 
 
-def methods(models: list[str], *, peers_too: bool = True) -> Methods:
-    """Makers of the methods of a table by name: our models, and the others with raw and with mirrored input."""
+def methods(models: list[str], *, mirrored: bool = True, peers_too: bool = True) -> dict[str, Method]:
+    """The methods of a table by name.
 
-    def ours(name: str) -> Callable[[Problem], WindowModel]:
-        return lambda problem: build(name, "imu", rate=problem.rate)
+    Args:
+        models: names of ours.
+        mirrored: whether the mirror image x -> -x of a movement is one that others make; the other classifiers then
+            come with raw and with mirrored input.
+        peers_too: whether other classifiers take part.
+    """
 
-    def other(make: Callable[[], object], mirrored: bool) -> Callable[[Problem], Peer]:
-        return lambda problem: Peer(make, mirrored=mirrored)
+    def other(make: Callable[[], object], helped: bool) -> Method:
+        return Method(lambda problem: Peer(make, mirrored=helped))
 
-    made: dict[str, Callable[[Problem], WindowModel | Peer]] = {name: ours(name) for name in models}
-    if peers_too:
-        for name, make in peers().items():
-            made |= {name: other(make, False), f"{name}, mirrored": other(make, True)}
+    made = {name: ours(name, mirrored=mirrored) for name in models}
+    for name, make in peers().items() if peers_too else ():
+        made[name] = other(make, False)
+        if mirrored:
+            made[f"{name}, mirrored"] = other(make, True)
     return made
 
 
+def ours(name: str, *, mirrored: bool) -> Method:
+    """One of our models by name."""
+    dense = named(name, "imu").overlap > 1
+
+    def make(problem: Problem) -> WindowModel:
+        every = OVERLAP if dense and problem.dense is not None else 1
+        return build(name, "imu", rate=problem.rate, mirror=mirrored, every=every)
+
+    return Method(make, dense)
+
+
 def run(
-    method: Callable[[Problem], WindowModel | Peer],
+    method: Method,
     problem: Problem,
     *others: Problem,
     progress: Callable[[str], None] | None = None,
@@ -59,7 +82,7 @@ def run(
     """Fit to the training part of every split, and predict its test part.
 
     Args:
-        method: maker of an unfitted model.
+        method: what is fitted.
         problem: windows and splits.
         others: the same windows as sensors measure that are mounted otherwise; their test parts are predicted as well.
         progress: called with a line of text before each fit.
@@ -75,10 +98,9 @@ def run(
         if progress is not None:
             progress(f"fold {fold + 1} of {len(problem.splits)}")
         told = problem.sides
+        known = _training(problem, here, dense=method.dense)
         begin = time.perf_counter()
-        model = method(problem).fit(
-            problem.windows[here], problem.labels[here], problem.subjects[here], None if told is None else told[here]
-        )
+        model = method.make(problem).fit(*known)
         fits.append(time.perf_counter() - begin)
         tested[there] = True
         for test, labels in zip(tests, predicted, strict=True):
@@ -91,6 +113,16 @@ def run(
             times.append(time.perf_counter() - begin)
         alone.append(np.median(times))
     return [Outcome(labels, tested, float(np.mean(fits)), float(np.mean(alone))) for labels in predicted]
+
+
+def _training(problem: Problem, here: np.ndarray, *, dense: bool) -> Dense:
+    """The windows to learn from: those at ``here``, or all overlapping ones of the subjects there."""
+    if dense and problem.dense is not None:
+        known = problem.dense
+        chosen = np.flatnonzero(np.isin(known.subjects, problem.subjects[here]))
+    else:
+        known, chosen = Dense(problem.windows, problem.labels, problem.subjects, problem.sides), here
+    return Dense(*(None if values is None else values[chosen] for values in known))
 
 
 def of_subjects(problem: Problem, outcome: Outcome) -> np.ndarray:
@@ -149,7 +181,7 @@ def _error(values: np.ndarray) -> float:
 
 def evaluate(
     problem: Problem,
-    which: Methods,
+    which: Mapping[str, Method],
     *,
     reference: str | None = None,
     progress: Callable[[str], None] | None = None,
@@ -159,7 +191,7 @@ def evaluate(
 
     Args:
         problem: windows and splits.
-        which: makers of the methods by name.
+        which: the methods by name.
         reference: the method from which gains are counted; none when None.
         progress: called with a line of text before each fit.
         outcomes: filled with what each method said, for pictures.
@@ -179,7 +211,7 @@ def evaluate(
 
 def remounted(
     name: str,
-    method: Callable[[Problem], WindowModel | Peer],
+    method: Method,
     problem: Problem,
     moved: Problem,
     progress: Callable[[str], None] | None = None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from manifoldnet.activity.augment import canonical, random_mounts, random_speeds, remount, warp
 from manifoldnet.activity.windows import mirror
@@ -37,8 +37,8 @@ class InceptionBlock(nn.Module):
         """The block's answer at every moment."""
         squeezed = self.squeeze(x)
         parts = [convolution(squeezed) for convolution in self.wide]
-        parts.append(self.pooled(F.max_pool1d(x, 3, stride=1, padding=1)))
-        return F.relu(self.norm(torch.cat(parts, 1)) + self.shortcut(x))
+        parts.append(self.pooled(functional.max_pool1d(x, 3, stride=1, padding=1)))
+        return functional.relu(self.norm(torch.cat(parts, 1)) + self.shortcut(x))
 
 
 class InceptionNet(nn.Module):
@@ -54,7 +54,7 @@ class InceptionNet(nn.Module):
     def forward(self, x: Float[Tensor, "n channels t"]) -> Float[Tensor, "n classes"]:
         """Logits."""
         for k, block in enumerate(self.blocks):
-            x = block(F.avg_pool1d(x, 2) if k else x)
+            x = block(functional.avg_pool1d(x, 2) if k else x)
         return self.head(self.drop(x.mean(-1)))
 
 
@@ -170,4 +170,4 @@ class InceptionModel(BaseEstimator):
 
 
 def _loss(net: nn.Module, x: Tensor, codes: Tensor) -> Tensor:
-    return F.cross_entropy(net(x), codes, label_smoothing=0.1)
+    return functional.cross_entropy(net(x), codes, label_smoothing=0.1)

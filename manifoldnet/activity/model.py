@@ -95,9 +95,11 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(f"y: wanted at least two classes, got {len(np.unique(labels))}")
         wrists = self._sides(X, sides)
         check_device(self.device)
-        model = self._unfitted()
+        self._unfitted()  # what is wrong with the arguments is said before the work
         overlap = named(self.model, self.kind).overlap
         pieces, owner = self._pieces(X, self.seconds / overlap)
+        apart = len(pieces) if overlap == 1 else len(self._pieces(X, self.seconds)[0])
+        model = self._unfitted(every=max(1, round(len(pieces) / apart)))
         self.config_: dict[str, Any] = {}
         self.with_sides_ = wrists is not None
         self.model_ = model.fit(pieces, labels[owner], who[owner], None if wrists is None else wrists[owner])
@@ -120,13 +122,13 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(f"sides: wanted 0 (left) or 1 (right), got {np.unique(array).tolist()}")
         return array.astype(np.int64)
 
-    def _unfitted(self) -> WindowModel:
+    def _unfitted(self, **arguments: Any) -> WindowModel:
         if self.kind not in KINDS:
             raise InputError(f"kind: wanted one of {', '.join(KINDS)}, got {self.kind!r}")
         if not self.rate > 0:
             raise InputError(f"rate: wanted a positive number of samples per second, got {self.rate}")
         given = {name: getattr(self, name) for name in ("rate", "seed", "device", "mirror")}
-        return build(self.model, self.kind, **{**given, **(self.options or {})})
+        return build(self.model, self.kind, **{**given, **arguments, **(self.options or {})})
 
     def curve_of(self, recording: Recording) -> np.ndarray:
         """The samples of a recording at this classifier's rate.
@@ -179,7 +181,7 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
     def window_probabilities(
         self, X: Sequence[np.ndarray], sides: ArrayLike | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Class probabilities (windows, classes) of all windows of all curves, and the curve (windows,) each is from."""
+        """Class probabilities (windows, classes) of all curves' windows, and the curve (windows,) each is from."""
         check_is_fitted(self)
         wrists = self._sides(X, sides)
         self._check_told(wrists is not None)
@@ -212,7 +214,7 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
             every: seconds between answers; the first comes with the first whole window.
 
         Yields:
-            (seconds since the first sample began, (classes,) as :meth:`window_probabilities` for the window that ends then).
+            (seconds since the first sample began, (classes,) for the window that ends then, as in a prediction).
 
         Raises:
             InputError: for samples of different shapes, and as a prediction.

@@ -32,7 +32,7 @@ MODELS: dict[str, Named] = {
     "fast": Named((Part("convolutions", "ConvolutionModel", {}),)),
     "best": Named(
         (
-            Part("convolutions", "ConvolutionModel", {"copies": 2, "every": 4}),
+            Part("convolutions", "ConvolutionModel", {"copies": 2}),
             Part("inception", "InceptionModel", {}),
         ),
         overlap=4,
@@ -64,7 +64,7 @@ def build(model: str, kind: str, **arguments: Any) -> WindowModel:
     Raises:
         InputError: as :func:`named`, or an argument that no part takes.
     """
-    members, taken = [], {"rate", "seed", "device", "mirror"}
+    members, taken = [], {"rate", "seed", "device", "mirror", "every"}
     for module, name, own in named(model, kind).parts:
         made = getattr(import_module(f"manifoldnet.activity.{module}"), name)
         given = {key: value for key, value in arguments.items() if key in signature(made).parameters}

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from manifoldnet.activity.augment import canonical
 from manifoldnet.activity.windows import mirror
@@ -27,8 +27,8 @@ class Peer:
 
     Args:
         make: of an unfitted classifier with ``fit(series, labels)`` and ``predict(series)``.
-        mirrored: whether it is helped by the mirror: where sides are told, windows of one side are mirrored onto the other;
-            elsewhere it also learns from mirror images.
+        mirrored: whether it is helped by the mirror: where sides are told, windows of one side are mirrored onto the
+            other; elsewhere it also learns from mirror images.
     """
 
     classes_: np.ndarray
@@ -87,7 +87,7 @@ class Moments:
 
 
 class PlainNet:
-    """Three convolutions with batch norms and a mean over time: about as many numbers as our network, no augmentation."""
+    """Three convolutions with batch norms and a mean over time, about as large as our network; no augmentation."""
 
     def fit(self, series: np.ndarray, labels: np.ndarray) -> PlainNet:
         """600 batches of 64."""
@@ -107,7 +107,7 @@ class PlainNet:
                 layers += [nn.Conv1d(before, after, 9, stride=2, padding=4), nn.BatchNorm1d(after), nn.ReLU()]
             self.net = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(96, len(self.classes)))
             optimizer = torch.optim.AdamW(self.net.parameters(), lr=3e-3, weight_decay=2e-2)
-            fit(self.net, batch, lambda net, a, b: F.cross_entropy(net(a), b), optimizer, steps=600)
+            fit(self.net, batch, lambda net, a, b: cross_entropy(net(a), b), optimizer, steps=600)
         return self
 
     def predict(self, series: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -20,6 +22,18 @@ HAPT_NAMES = ("walking", "upstairs", "downstairs", "sitting", "standing", "lying
 HAPT_SECONDS = 2.56
 
 
+OVERLAP = 4  # how many dense windows cover a moment
+
+
+class Dense(NamedTuple):
+    """Windows that overlap, to learn from: each begins a quarter of its length after the one before."""
+
+    windows: np.ndarray
+    labels: np.ndarray
+    subjects: np.ndarray
+    sides: np.ndarray | None
+
+
 @dataclass(frozen=True)
 class Problem:
     """Windows (n, t, 6) at ``rate`` Hz, gyroscope in rad/s then acceleration in g, and what is known of each.
@@ -28,6 +42,7 @@ class Problem:
         labels, subjects, recordings: (n,).
         sides: (n,), 0 left and 1 right, or None.
         splits: pairs of indices, for training and for test.
+        dense: overlapping windows of the same subjects, if there are any.
     """
 
     windows: np.ndarray
@@ -37,10 +52,11 @@ class Problem:
     sides: np.ndarray | None
     rate: float
     splits: list[tuple[np.ndarray, np.ndarray]]
+    dense: Dense | None = None
 
     def without_sides(self) -> Problem:
         """The same, the sides not told."""
-        return replace(self, sides=None)
+        return replace(self, sides=None, dense=None if self.dense is None else self.dense._replace(sides=None))
 
 
 def by_subject(subjects: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -59,7 +75,9 @@ def watch(folds: int = 5, seconds: float = 4.0) -> Problem:
     """The watch data, end to end windows: 1149 of 4 s."""
     data = watch_windows(seconds)
     splits = by_subject(data.subjects, folds)
-    return Problem(data.samples, data.labels, data.subjects, data.recordings, data.sides, data.rate, splits)
+    close = watch_windows(seconds, seconds / OVERLAP)
+    dense = Dense(close.samples, close.labels, close.subjects, close.sides)
+    return Problem(data.samples, data.labels, data.subjects, data.recordings, data.sides, data.rate, splits, dense)
 
 
 def hapt(folds: int = 5, *, own_frame: bool = False, mounts: int | None = None) -> Problem:
@@ -80,7 +98,7 @@ def hapt(folds: int = 5, *, own_frame: bool = False, mounts: int | None = None) 
         turned = remount(samples[None], turns[np.searchsorted(people, subject)][None])[0]
         turned = in_own_frame(turned) if own_frame else turned
         edges = np.flatnonzero(np.diff(marks, prepend=-2, append=-2))
-        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        for begin, end in pairwise(edges):
             if 1 <= marks[begin] <= len(HAPT_NAMES) and end - begin >= round(HAPT_SECONDS * data.rate):
                 found = windows(turned[begin:end], data.rate, HAPT_SECONDS)
                 pieces.append(found)
@@ -114,10 +132,16 @@ def of_recordings(recordings: Sequence[Recording], seconds: float = 4.0, folds: 
             raise InputError(f"{recording.name}: wanted a label and a subject for each recording, it has not both")
         if recording.kind != "imu" or recording.rate != recordings[0].rate:
             raise InputError(f"{recording.name}: wanted inertial samples at {recordings[0].rate:g} Hz")
-    pieces = [windows(recording.samples, recording.rate, seconds) for recording in recordings]
-    owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-    labels, subjects = (np.array([getattr(r, name) for r in recordings])[owner] for name in ("label", "subject"))
-    told = [recording.side for recording in recordings]
-    sides = None if None in told else np.array(told)[owner]
-    splits = by_subject(subjects, folds)
-    return Problem(np.concatenate(pieces), labels, subjects, owner, sides, recordings[0].rate, splits)
+    of_each = [np.array([getattr(r, name) for r in recordings]) for name in ("label", "subject", "side")]
+    told = None not in of_each[2]
+
+    def cut(step: float) -> tuple[Dense, np.ndarray]:
+        pieces = [windows(recording.samples, recording.rate, seconds, step) for recording in recordings]
+        owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+        labels, subjects, sides = (values[owner] for values in of_each)
+        return Dense(np.concatenate(pieces), labels, subjects, sides.astype(np.int64) if told else None), owner
+
+    (apart, owner), (dense, _) = cut(seconds), cut(seconds / OVERLAP)
+    splits = by_subject(apart.subjects, folds)
+    rate = recordings[0].rate
+    return Problem(apart.windows, apart.labels, apart.subjects, owner, apart.sides, rate, splits, dense)

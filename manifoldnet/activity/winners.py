@@ -1,7 +1,7 @@
 """How often each of eight competing kernels fits a series best and worst, compiled by numba.
 
-A tensor expression would write every convolution to memory, eight times as much as the series, to read it for a maximum:
-six times slower than this loop in torch, and a window alone is to be classified in milliseconds.
+A tensor expression would write every convolution to memory, eight times as much as the series, only to read it for a
+maximum: six times slower in torch than this loop, and a window alone is to be classified in milliseconds.
 """
 
 from __future__ import annotations
