@@ -15,8 +15,8 @@ def own_frame(samples: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "3 3"]:
     """Rows x, y, z: the principal axes of the acceleration (in g) over a whole recording.
 
     y is the strongest axis of the second moments, which gravity makes point upwards on average; z is the second, with
-    the sign of the third moment; x = y x z, the axis across both. A recording Q w, Q a has the frame F Q', and the mirror
-    image of a recording has the mirror image's coordinates under :func:`manifoldnet.activity.windows.mirror`. Where two
+    the sign of the third moment; x = y x z, the axis across both. A recording Q w, Q a has the frame F Q', and its
+    mirror image has the mirror image's coordinates under :func:`manifoldnet.activity.windows.mirror`. Where two
     axes are equally strong the frame is arbitrary.
     """
     pull = samples[:, 3:].astype(np.float64)

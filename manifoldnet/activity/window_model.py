@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-from typing_extensions import Self
 
 
+@runtime_checkable
 class WindowModel(Protocol):
     """A classifier of inertial windows (n, t, 6): gyroscope xyz in rad/s, then acceleration xyz in g.
 
@@ -28,7 +28,7 @@ class WindowModel(Protocol):
         labels: Shaped[np.ndarray, "n"],
         groups: Shaped[np.ndarray, "n"],
         sides: Int[np.ndarray, "n"] | None = None,
-    ) -> Self:
+    ) -> WindowModel:
         """Learn from windows.
 
         Args:
@@ -49,5 +49,5 @@ class WindowModel(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """What a fit found, besides ``classes_``; keys without a dot."""
 
-    def restore(self, classes: np.ndarray, tensors: dict[str, Tensor]) -> Self:
+    def restore(self, classes: np.ndarray, tensors: dict[str, Tensor]) -> WindowModel:
         """Become the fitted model whose ``classes_`` and :meth:`tensors` these are; KeyError where one is missing."""
