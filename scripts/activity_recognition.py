@@ -21,7 +21,6 @@ from manifoldnet.activity.plot import confusion
 from manifoldnet.activity.problems import Problem
 from manifoldnet.activity.report import DATA, problem_of
 from manifoldnet.errors import InputError
-from manifoldnet.files import existing
 
 
 def run(problem: Problem, model: str, mirrored: bool, pictures: Path | None) -> float:
@@ -56,8 +55,9 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="file of weights fitted to all windows")
     arguments = parser.parse_args()
     try:
-        if arguments.pictures is not None:
-            existing(arguments.pictures, "folder for pictures")
+        for folder in (arguments.pictures, arguments.save and arguments.save.parent):
+            if folder is not None and not folder.is_dir():
+                raise InputError(f"{folder}: no such folder")
         problem = problem_of(arguments.data, arguments.folds, arguments.rate)
         problem = problem if arguments.sides else problem.without_sides()
         mirrored = arguments.data not in ("hapt", "basic-motions")
