@@ -175,9 +175,10 @@ def classify(
     classifier = ActivityClassifier.load(SHIPPED if weights is None else weights)
     recordings = read(source, rate=rate)
     curves = [classifier.curve_of(recording) for recording in recordings]
-    sides = [recording.side for recording in recordings] if classifier.with_sides_ else None
-    if sides is not None and None in sides:
+    sides = [recording.side for recording in recordings if recording.side is not None]
+    if classifier.with_sides_ and len(sides) < len(recordings):
         raise InputError(f"{source}: wanted the side of each recording (0 left, 1 right), which these weights use")
+    told = sides if classifier.with_sides_ else None
     rows = []
 
     def note(recording: Any, p: Any, **when: float) -> None:
@@ -186,11 +187,11 @@ def classify(
         rows.append(row if recording.label is None else {**row, "label in file": recording.label})
 
     if every is None:
-        for recording, p in zip(recordings, classifier.predict_proba(curves, sides), strict=True):
+        for recording, p in zip(recordings, classifier.predict_proba(curves, told), strict=True):
             note(recording, p)
     else:
         for k, (recording, curve) in enumerate(zip(recordings, curves, strict=True)):
-            for seconds, p in classifier.stream(curve, None if sides is None else sides[k], every=every):
+            for seconds, p in classifier.stream(curve, None if told is None else told[k], every=every):
                 note(recording, p, until=seconds)
     if not rows:
         raise InputError(f"{source}: no recording is as long as a window, {classifier.seconds:g} s")

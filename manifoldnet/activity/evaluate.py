@@ -122,7 +122,8 @@ def _training(problem: Problem, here: np.ndarray, *, dense: bool) -> Dense:
         chosen = np.flatnonzero(np.isin(known.subjects, problem.subjects[here]))
     else:
         known, chosen = Dense(problem.windows, problem.labels, problem.subjects, problem.sides), here
-    return Dense(*(None if values is None else values[chosen] for values in known))
+    sides = None if known.sides is None else known.sides[chosen]
+    return Dense(known.windows[chosen], known.labels[chosen], known.subjects[chosen], sides)
 
 
 def of_subjects(problem: Problem, outcome: Outcome) -> np.ndarray:

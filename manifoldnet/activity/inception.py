@@ -82,7 +82,7 @@ class InceptionModel(BaseEstimator):
         self,
         *,
         rate: float = 50.0,
-        steps: int = 600,
+        steps: int = 430,
         batch: int = 64,
         filters: int = 24,
         lr: float = 4e-3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -20,7 +20,8 @@ class WindowModel(Protocol):
         classes_: (classes,) the labels in the order of the columns of :meth:`predict_proba`, sorted.
     """
 
-    classes_: np.ndarray
+    if TYPE_CHECKING:  # a check at run time would refuse an unfitted model, which has none
+        classes_: np.ndarray
 
     def fit(
         self,
