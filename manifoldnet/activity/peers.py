@@ -89,8 +89,11 @@ class Moments:
 class PlainNet:
     """Three convolutions with batch norms and a mean over time, about as large as our network; no augmentation."""
 
+    def __init__(self, steps: int = 600) -> None:
+        self.steps = steps
+
     def fit(self, series: np.ndarray, labels: np.ndarray) -> PlainNet:
-        """600 batches of 64."""
+        """One cycle of AdamW over batches of 64."""
         self.classes, codes = np.unique(labels, return_inverse=True)
         x, target = torch.from_numpy(series), torch.from_numpy(codes)
         self.scale = x.std((0, 2), keepdim=True).clamp_min(1e-6)
@@ -107,7 +110,7 @@ class PlainNet:
                 layers += [nn.Conv1d(before, after, 9, stride=2, padding=4), nn.BatchNorm1d(after), nn.ReLU()]
             self.net = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(96, len(self.classes)))
             optimizer = torch.optim.AdamW(self.net.parameters(), lr=3e-3, weight_decay=2e-2)
-            fit(self.net, batch, lambda net, a, b: cross_entropy(net(a), b), optimizer, steps=600)
+            fit(self.net, batch, lambda net, a, b: cross_entropy(net(a), b), optimizer, steps=self.steps)
         return self
 
     def predict(self, series: np.ndarray) -> np.ndarray:

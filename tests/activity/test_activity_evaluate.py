@@ -4,15 +4,29 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_activity_train import recordings
 
 from manifoldnet.activity import problems, report
 from manifoldnet.activity.evaluate import Outcome, evaluate, methods, of_recordings, ours, remounted, row, run
 from manifoldnet.activity.io import Recording
-from manifoldnet.activity.peers import HERE, OF_AEON, Peer
+from manifoldnet.activity.peers import OF_AEON, Moments, Peer, PlainNet
+from manifoldnet.activity.train import Recordings
 from manifoldnet.activity.windows import mirror
 from manifoldnet.data import cached
 from manifoldnet.errors import InputError
+
+
+def recordings(subjects=4, seed=0):
+    """Two recordings of each of three movements, which differ by their frequency, by each subject."""
+    rng = np.random.default_rng(seed)
+    samples, labels, who = [], [], []
+    for subject in range(1, subjects + 1):
+        for k, label in enumerate(["ABD", "ROW", "PEN"] * 2):
+            t = np.arange(int(rng.integers(240, 330)))[:, None] / 50
+            wave = np.sin(2 * np.pi * (1 + k % 3) * t + np.arange(3) + rng.uniform(0, 6))
+            samples.append(np.concatenate([2 * wave, [0, 0, 1] + 0.2 * wave], 1) + rng.normal(0, 0.1, (len(t), 6)))
+            labels.append(label)
+            who.append(subject)
+    return Recordings(samples, np.array(labels), np.array(who))
 
 
 def problem(folds=2, side=None, seconds=1.6):
@@ -182,13 +196,12 @@ def test_a_peer_is_helped_by_the_mirror(told):
 
 
 def test_peers_learn():
-    """Those of this package; the network's 600 batches are of short windows here."""
+    """Those of this package."""
     rng = np.random.default_rng(0)
     codes = rng.integers(2, size=60)
     series = rng.normal(0, 1, (60, 6, 16)).astype(np.float32)
     series[:, 2] += 2.0 * codes[:, None]
-    for make in HERE.values():
-        found = make()
+    for found in (Moments(), PlainNet(steps=40)):
         found.fit(series[:40], codes[:40])
         assert np.mean(found.predict(series[40:]) == codes[40:]) > 0.9
 
@@ -223,6 +236,7 @@ def test_basic_motions():
 
 
 @pytest.mark.skipif(cached("hapt") is None, reason="needs manifoldnet data get hapt")
+@pytest.mark.slow
 def test_hapt():
     """Random mountings of the sensors are gone in the recordings' own frames, and not without."""
     plain, moved = (problems.hapt(mounts=seed) for seed in (None, 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_activity_train import recordings
+from test_activity_evaluate import recordings
 
 from manifoldnet.activity import models
 from manifoldnet.activity.model import ActivityClassifier
@@ -34,7 +34,7 @@ def script(monkeypatch, capsys):
 @pytest.fixture
 def file(tmp_path):
     data = recordings()
-    samples = [np.concatenate([x, x[::-1], x])[:240] for x in data.samples]
+    samples = [x[:240] for x in data.samples]
     lengths = [len(x) for x in samples]
     packed = {"samples": np.concatenate(samples), "lengths": lengths, "labels": data.labels, "rate": 50.0}
     np.savez(tmp_path / "with.npz", **packed, subjects=data.subjects)
