@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
+from manifoldnet.activity.compiled import multiply_up
 from manifoldnet.errors import InputError
 
 LEAST = 1e-12
@@ -33,11 +34,7 @@ def attitudes(turning: Float[np.ndarray, "n t 3"], rate: float | int) -> Float[n
     steps = np.concatenate([np.zeros((n, 1, 3)), turning[:, :-1] / rate], 1)
     # compiled rotations: a window alone is classified in the time that torch takes for a dozen small calls
     path = Rotation.from_rotvec(steps.reshape(-1, 3)).as_quat().reshape(n, t, 4)
-    reach = 1
-    while reach < t:  # products by doubling
-        earlier, later = (Rotation.from_quat(q.reshape(-1, 4)) for q in (path[:, :-reach], path[:, reach:]))
-        path[:, reach:] = (earlier * later).as_quat().reshape(n, t - reach, 4)
-        reach *= 2
+    multiply_up(path)
     return Rotation.from_quat(path.reshape(-1, 4)).as_matrix().reshape(n, t, 3, 3)
 
 

@@ -6,26 +6,17 @@ maximum: six times slower in torch than this loop, and a window alone is to be c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from manifoldnet.activity.compiled import compiled
 
 COMPETITORS = 8
 TAPS = 9
 
 
-def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on the first call, without the GIL, and keep the code on disk."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": True}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that can be written
-        return njit(**options)(function)
-
-
-@_jit
+@compiled
 @no_type_check
 def convolve(padded, w, d, length, value):
     """value[s] = sum_j w[j] padded[s + j d], written out so that it is one pass of eight numbers at a time."""
@@ -41,7 +32,7 @@ def convolve(padded, w, d, length, value):
         )
 
 
-@_jit
+@compiled
 @no_type_check
 def referee(values, length, out):
     """Row 0 of ``out`` (2, 8): the sum of a kernel's values where it is greatest; row 1: how often it is least."""
@@ -80,7 +71,7 @@ def referee(values, length, out):
     out[1, 4], out[1, 5], out[1, 6], out[1, 7] = c4, c5, c6, c7
 
 
-@_jit
+@compiled
 @no_type_check
 def count_winners(series, sources, kernels, dilations, differences, out):
     """Fill ``out`` (n, families, 2, 8) float32: sums of the winning values, and numbers of the losing places.

@@ -171,12 +171,13 @@ def test_mounted_otherwise():
 def test_a_peer_is_helped_by_the_mirror(told):
     whole = problem(side=True)
     sides = whole.sides if told else None
-    seen = []
+    seen, written = [], []
 
     class Spy:
         def fit(self, series, labels):
             seen.append(series)
             self.labels = labels
+            written.append(labels)
 
         def predict(self, series):
             seen.append(series)
@@ -193,6 +194,7 @@ def test_a_peer_is_helped_by_the_mirror(told):
         assert len(helped) == len(raw)
     else:
         np.testing.assert_allclose(helped[len(raw) :], mirror(whole.windows), rtol=1e-6)
+        np.testing.assert_array_equal(written[1], [*whole.labels, *whole.labels])
 
 
 def test_peers_learn():
