@@ -188,6 +188,10 @@ def classify(
         str | None, typer.Option(help="of positions (kinect-20, ...), or the .asf file of an .amc")
     ] = None,
     weights: Weights = None,
+    every: Annotated[
+        float | None,
+        typer.Option(min=0, help="seconds between answers along a recording; one answer by default"),
+    ] = None,
 ) -> None:
     """Recognise the activity in recordings by their curves on Lie groups; the shipped model is for a wrist sensor."""
     from manifoldnet.activity.io import read
@@ -200,11 +204,26 @@ def classify(
     classifier = ActivityClassifier.load(SHIPPED if weights is None else weights)
     recordings = read(source, rate, units=both, content=content, skeleton=skeleton)
     curves = [classifier.curve_of(recording) for recording in recordings]
-    probabilities = classifier.predict_proba(curves)
+    sides = [recording.side for recording in recordings if recording.side is not None]
+    if classifier.with_sides_ and len(sides) < len(recordings):
+        raise InputError(f"{source}: wanted the side of each recording (0 left, 1 right), which these weights use")
+    told = sides if classifier.with_sides_ else None
     rows = []
-    for recording, p in zip(recordings, probabilities, strict=True):
-        row = {"recording": recording.name, "activity": str(classifier.classes_[p.argmax()]), "score": float(p.max())}
+
+    def note(recording: Any, p: Any, **when: float) -> None:
+        row = {"recording": recording.name, **when, "activity": str(classifier.classes_[p.argmax()])}
+        row["score"] = float(p.max())
         rows.append(row if recording.label is None else {**row, "label in file": recording.label})
+
+    if every is None:
+        for recording, p in zip(recordings, classifier.predict_proba(curves, told), strict=True):
+            note(recording, p)
+    else:
+        for k, (recording, curve) in enumerate(zip(recordings, curves, strict=True)):
+            for seconds, p in classifier.stream(curve, None if told is None else told[k], every=every):
+                note(recording, p, until=seconds)
+    if not rows:
+        raise InputError(f"{source}: no recording is as long as a window, {classifier.seconds:g} s")
     show(str(source), rows)
 
 
@@ -315,14 +334,27 @@ def evaluate_dti(
 
 
 @evaluate_app.command("activity")
-def evaluate_activity() -> None:
-    """Accuracy on the watch recordings, 5-fold by subject."""
-    from manifoldnet.activity.evaluate import evaluate
-    from manifoldnet.activity.train import shipped_config
+def evaluate_activity(
+    data: Annotated[str, typer.Option(help="watch, hapt, basic-motions, or a file of recordings")] = "watch",
+    models: Annotated[str, typer.Option(help="ours to fit: some of fast,best,inception,invariant,elastic")] = "fast",
+    sides: Annotated[bool, typer.Option("--sides", help="tell which wrist wore the sensor")] = False,
+    peers: Annotated[bool, typer.Option(help="fit ROCKET and others as well; most want manifoldnet[peers]")] = True,
+    folds: Annotated[int, typer.Option(min=2, help="by subject")] = 5,
+    pictures: Annotated[Path | None, typer.Option(help="folder for confusion matrices")] = None,
+) -> None:
+    """Accuracy on people not seen in the fit, beside other classifiers; on hapt with sensors mounted otherwise too."""
+    from manifoldnet.activity.report import report
 
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)  # what cannot be made is refused before the work
+    names = [name.strip() for name in models.split(",") if name.strip()]
     with console.status("fitting") as status:
-        rows = evaluate(shipped_config()["classifier"], progress=lambda line: status.update(Text(line)))
-    show("Watch recordings, subjects not seen in the fit", rows)
+        tables = report(
+            data, names, sides=sides, peers_too=peers, folds=folds, pictures=pictures,
+            progress=lambda line: status.update(Text(line)),
+        )  # fmt: skip
+    for title, rows in tables.items():
+        show(title, rows)
 
 
 @data_app.command("list")

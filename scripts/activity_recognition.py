@@ -1,8 +1,10 @@
-"""Recognise activities of people who were not in the fit, fold by fold, beside chance.
+"""Recognise activities of people who were not in the fit, fold by fold, beside chance; then fit to all and save.
 
-python scripts/activity_recognition.py                      # the watch recordings, fetched on first use
-python scripts/activity_recognition.py FILE [--rate 50]     # any file that `manifoldnet classify` reads, with
-                                                            # a label and a subject for each recording
+python scripts/activity_recognition.py                       # the watch recordings, fetched on first use
+python scripts/activity_recognition.py hapt                  # or basic-motions
+python scripts/activity_recognition.py FILE [--rate 50]      # any file that `manifoldnet classify` reads, with
+                                                             # a label and a subject for each recording
+    --model best --sides --folds 5 --pictures DIR --save all.safetensors
 """
 
 from __future__ import annotations
@@ -11,59 +13,61 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
-from manifoldnet.activity.io import read
+from manifoldnet.activity.evaluate import evaluate, methods, of_recordings
 from manifoldnet.activity.model import ActivityClassifier
-from manifoldnet.activity.train import Recordings, shipped_config, watch
+from manifoldnet.activity.models import MODELS
+from manifoldnet.activity.plot import confusion
+from manifoldnet.activity.problems import Problem
+from manifoldnet.activity.report import DATA, problem_of
 from manifoldnet.errors import InputError
 
 
-def recordings(path: Path | None, rate: float | None, classifier: ActivityClassifier) -> Recordings:
-    """The recordings in a file, at the classifier's rate, or the watch recordings."""
-    if path is None:
-        return watch()
-    found = read(path, rate=rate)
-    nameless = [recording.name for recording in found if recording.label is None or recording.subject is None]
-    if nameless:
-        raise InputError(f"{path}: wanted a label and a subject for each recording, {nameless[0]} has not both")
-    return Recordings(
-        [classifier.curve_of(recording) for recording in found],
-        np.array([recording.label for recording in found]),
-        np.array([recording.subject for recording in found]),
-    )
-
-
-def run(data: Recordings, classifier: ActivityClassifier, folds: int) -> list[float]:
-    """Print and return the share recognised in each fold; no subject is in two of them."""
-    people = len(np.unique(data.subjects))
-    if not 2 <= folds <= people:
-        raise InputError(f"folds: wanted 2 to {people}, the number of subjects, got {folds}")
-    names, counts = np.unique(data.labels, return_counts=True)
-    print(f"{len(data.samples)} recordings of {people} people, {len(names)} activities: {', '.join(names)}")
+def run(problem: Problem, model: str, mirrored: bool, pictures: Path | None) -> float:
+    """Print the share recognised in each fold, no subject in two of them, and return the mean."""
+    names, counts = np.unique(problem.labels, return_counts=True)
+    people = len(np.unique(problem.subjects))
+    print(f"{len(problem.labels)} windows of {people} people, {len(names)} activities: {', '.join(names)}")
     print(f"chance {1 / len(names):.3f}, always the most frequent activity {counts.max() / counts.sum():.3f}")
-    accuracies = []
-    for fold, (_, test) in enumerate(GroupKFold(folds).split(data.samples, groups=data.subjects)):
-        subjects = sorted(set(data.subjects[test].tolist()))
-        seen, unseen = data.of(subjects, others=True), data.of(subjects)
-        classifier.fit(seen.samples, seen.labels, seen.subjects)
-        accuracies.append(float(np.mean(classifier.predict(unseen.samples) == unseen.labels)))
-        who = ", ".join(map(str, subjects))
-        print(f"fold {fold + 1}: {accuracies[-1]:.3f} of {len(unseen.samples)} recordings, subjects {who}", flush=True)
-    print(f"mean {np.mean(accuracies):.3f}, standard deviation over folds {np.std(accuracies):.3f}")
-    return accuracies
+    outcomes = {}
+    (row,) = evaluate(problem, methods([model], mirrored=mirrored, peers_too=False), outcomes=outcomes)
+    right = outcomes[model].predicted == problem.labels
+    for fold, (_, test) in enumerate(problem.splits):
+        who = ", ".join(map(str, np.unique(problem.subjects[test]).tolist()))
+        print(f"fold {fold + 1}: {right[test].mean():.3f} of {len(test)} windows, subjects {who}")
+    print(f"mean {row['windows']:.3f}, standard deviation over folds {row['sd']:.3f}")
+    print(f"recordings by the vote of their windows {row['recordings']:.3f}")
+    print(f"a fit takes {row['fit s']:.1f} s, a window {row['window ms']:.1f} ms")
+    if pictures is not None:
+        confusion(*of_recordings(problem, outcomes[model]), pictures / f"{model}.png")
+    return float(row["windows"])
 
 
 def main() -> None:
     """Parse the arguments; bad input ends with one line and exit code 2."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("file", nargs="?", type=Path, help="recordings; without it the watch data are used")
+    parser.add_argument("data", nargs="?", default="watch", help=f"{', '.join(DATA)}, or a file of recordings")
     parser.add_argument("--rate", type=float, help="samples per second, where the file does not say")
+    parser.add_argument("--model", default="fast", choices=list(MODELS))
+    parser.add_argument("--sides", action="store_true", help="tell which wrist wore the sensor")
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--pictures", type=Path, help="folder for the confusion matrix")
+    parser.add_argument("--save", type=Path, help="file of weights fitted to all windows")
     arguments = parser.parse_args()
-    classifier = ActivityClassifier(**shipped_config()["classifier"])
     try:
-        run(recordings(arguments.file, arguments.rate, classifier), classifier, arguments.folds)
+        for folder in (arguments.pictures, arguments.save and arguments.save.parent):
+            if folder is not None and not folder.is_dir():
+                raise InputError(f"{folder}: no such folder")
+        problem = problem_of(arguments.data, arguments.folds, arguments.rate)
+        problem = problem if arguments.sides else problem.without_sides()
+        mirrored = arguments.data not in ("hapt", "basic-motions")
+        run(problem, arguments.model, mirrored, arguments.pictures)
+        if arguments.save is not None:
+            seconds = problem.windows.shape[1] / problem.rate
+            classifier = ActivityClassifier(rate=problem.rate, model=arguments.model, seconds=seconds, mirror=mirrored)
+            classifier.fit(list(problem.windows), problem.labels, problem.subjects, problem.sides)
+            classifier.save(arguments.save)
+            print(f"{arguments.save}: written")
     except InputError as error:
         parser.exit(2, f"activity_recognition: {error}\n")
 

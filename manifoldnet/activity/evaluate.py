@@ -1,64 +1,224 @@
-"""Measure the classifier of exercises on people it was not fitted to."""
+"""Measure classifiers of activities on people they were not fitted to, subject by subject, all on the same folds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
-from manifoldnet.activity.model import ActivityClassifier
-from manifoldnet.activity.train import Recordings, watch
+from manifoldnet.activity.models import build, named
+from manifoldnet.activity.peers import Peer, peers
+from manifoldnet.activity.problems import OVERLAP, Dense, Problem
+from manifoldnet.activity.window_model import WindowModel
+from manifoldnet.errors import InputError
 
 Row = dict[str, str | float]
 
 
-def evaluate(
-    parameters: dict[str, Any],
-    folds: int = 5,
-    data: Recordings | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> list[Row]:
-    """Accuracy over recordings and over 4 s windows, ``folds``-fold by subject, one row a method.
+class Method(NamedTuple):
+    """``make`` gives an unfitted model for a problem; ``dense`` says whether it learns from overlapping windows."""
+
+    make: Callable[[Problem], WindowModel | Peer]
+    dense: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method said about every test window.
+
+    Attributes:
+        predicted: (n,) labels; those of windows in no test set are the empty value of the labels' type.
+        tested: (n,) whether a window was in a test set.
+        fit_seconds, window_seconds: mean times of a fit, and of a window predicted alone.
+    """
+
+    predicted: np.ndarray
+    tested: np.ndarray
+    fit_seconds: float
+    window_seconds: float
+
+
+def methods(models: list[str], *, mirrored: bool = True, peers_too: bool = True) -> dict[str, Method]:
+    """The methods of a table by name.
 
     Args:
-        parameters: arguments of :class:`ActivityClassifier` for the last row; the rows before it do without the
-            learned inner product (steps=0) and also without reparametrisation (slopes=1).
-        folds: number of folds; no subject is in two of them.
-        data: recordings (N, 6) with labels and subjects; the watch data when None.
+        models: names of ours.
+        mirrored: whether the mirror image x -> -x of a movement is one that others make; the other classifiers then
+            come with raw and with mirrored input.
+        peers_too: whether other classifiers take part.
+    """
+
+    def other(make: Callable[[], object], helped: bool) -> Method:
+        return Method(lambda problem: Peer(make, mirrored=helped))
+
+    made = {name: ours(name, mirrored=mirrored) for name in models}
+    for name, make in peers().items() if peers_too else ():
+        made[name] = other(make, False)
+        if mirrored:
+            made[f"{name}, mirrored"] = other(make, True)
+    return made
+
+
+def ours(name: str, *, mirrored: bool) -> Method:
+    """One of our models by name."""
+    dense = named(name, "imu").overlap > 1
+
+    def make(problem: Problem) -> WindowModel:
+        every = OVERLAP if dense and problem.dense is not None else 1
+        return build(name, "imu", rate=problem.rate, mirror=mirrored, every=every)
+
+    return Method(make, dense)
+
+
+def run(
+    method: Method,
+    problem: Problem,
+    *others: Problem,
+    progress: Callable[[str], None] | None = None,
+) -> list[Outcome]:
+    """Fit to the training part of every split, and predict its test part.
+
+    Args:
+        method: what is fitted.
+        problem: windows and splits.
+        others: the same windows as sensors measure that are mounted otherwise; their test parts are predicted as well.
         progress: called with a line of text before each fit.
 
     Returns:
-        Rows with the mean and the standard deviation over the folds.
+        What was said of ``problem``, and of each of the ``others``.
     """
-    data = watch() if data is None else data
-    chance = 1 / len(np.unique(data.labels))
-    methods: dict[str, dict[str, Any]] = {
-        "nearest neighbour, curves as sampled": {"steps": 0, "slopes": 1},
-        "elastic nearest neighbour": {"steps": 0},
-        "elastic nearest neighbour, learned inner product": {},
+    tests = (problem, *others)
+    predicted = [np.zeros_like(problem.labels) for _ in tests]
+    tested = np.zeros(len(problem.labels), bool)
+    fits, alone = [], []
+    for fold, (here, there) in enumerate(problem.splits):
+        if progress is not None:
+            progress(f"fold {fold + 1} of {len(problem.splits)}")
+        told = problem.sides
+        known = _training(problem, here, dense=method.dense)
+        begin = time.perf_counter()
+        model = method.make(problem).fit(*known)
+        fits.append(time.perf_counter() - begin)
+        tested[there] = True
+        for test, labels in zip(tests, predicted, strict=True):
+            probabilities = model.predict_proba(test.windows[there], None if told is None else told[there])
+            labels[there] = model.classes_[probabilities.argmax(1)]
+        times = []
+        for one in there[:5, None]:
+            begin = time.perf_counter()
+            model.predict_proba(problem.windows[one], None if told is None else told[one])
+            times.append(time.perf_counter() - begin)
+        alone.append(np.median(times))
+    return [Outcome(labels, tested, float(np.mean(fits)), float(np.mean(alone))) for labels in predicted]
+
+
+def _training(problem: Problem, here: np.ndarray, *, dense: bool) -> Dense:
+    """The windows to learn from: those at ``here``, or all overlapping ones of the subjects there."""
+    if dense and problem.dense is not None:
+        known = problem.dense
+        chosen = np.flatnonzero(np.isin(known.subjects, problem.subjects[here]))
+    else:
+        known, chosen = Dense(problem.windows, problem.labels, problem.subjects, problem.sides), here
+    sides = None if known.sides is None else known.sides[chosen]
+    return Dense(known.windows[chosen], known.labels[chosen], known.subjects[chosen], sides)
+
+
+def of_subjects(problem: Problem, outcome: Outcome) -> np.ndarray:
+    """(subjects,) share of each tested subject's windows that were recognised."""
+    right = outcome.predicted == problem.labels
+    return np.array([right[_of(problem, outcome, subject)].mean() for subject in _tested(problem, outcome)])
+
+
+def _tested(problem: Problem, outcome: Outcome) -> np.ndarray:
+    return np.unique(problem.subjects[outcome.tested])
+
+
+def _of(problem: Problem, outcome: Outcome, subject: object) -> np.ndarray:
+    return outcome.tested & (problem.subjects == subject)
+
+
+def of_recordings(problem: Problem, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
+    """(recordings,) true label and the one that most windows of the recording were given; the first where two tie."""
+    truth, voted = [], []
+    for recording in np.unique(problem.recordings[outcome.tested]):
+        here = outcome.tested & (problem.recordings == recording)
+        names, counts = np.unique(outcome.predicted[here], return_counts=True)
+        voted.append(names[counts.argmax()])
+        truth.append(problem.labels[here][0])
+    return np.array(truth), np.array(voted)
+
+
+def row(name: str, problem: Problem, outcome: Outcome, reference: Outcome | None = None) -> Row:
+    """A line of the table: accuracies, their standard errors over the subjects, and the difference from a reference.
+
+    ``windows`` is the mean over the splits and ``sd`` its deviation; ``s.e.`` that of the mean over subjects;
+    ``gain`` the mean over subjects of the difference from the reference, with ``its s.e.``, nan without one.
+    """
+    right = outcome.predicted == problem.labels
+    folds = [float(right[there].mean()) for _, there in problem.splits]
+    people = of_subjects(problem, outcome)
+    truth, voted = of_recordings(problem, outcome)
+    gains = np.full(len(people), np.nan) if reference is None else people - of_subjects(problem, reference)
+    return {
+        "method": name,
+        "windows": float(np.mean(folds)),
+        "sd": float(np.std(folds)),
+        "s.e.": _error(people),
+        "recordings": float(np.mean(truth == voted)),
+        "gain": float(gains.mean()),
+        "its s.e.": _error(gains),
+        "fit s": outcome.fit_seconds,
+        "window ms": 1e3 * outcome.window_seconds,
     }
-    rows: list[Row] = [{"method": "chance", "recordings": chance, "sd": 0.0, "windows": chance, "window sd": 0.0}]
-    for name, change in methods.items():
-        recordings, windows = [], []
-        for fold, (train, test) in enumerate(GroupKFold(folds).split(data.samples, groups=data.subjects)):
-            if progress is not None:
-                progress(f"{name}, fold {fold + 1} of {folds}")
-            classifier = ActivityClassifier(**{**parameters, **change})
-            classifier.fit([data.samples[i] for i in train], data.labels[train], data.subjects[train])
-            of_windows, owner = classifier.window_probabilities([data.samples[i] for i in test])
-            pooled = np.stack([of_windows[owner == k].mean(0) for k in range(len(test))])
-            truth = data.labels[test]
-            recordings.append(np.mean(classifier.classes_[pooled.argmax(1)] == truth))
-            windows.append(np.mean(classifier.classes_[of_windows.argmax(1)] == truth[owner]))
-        rows.append(
-            {
-                "method": name,
-                "recordings": float(np.mean(recordings)),
-                "sd": float(np.std(recordings)),
-                "windows": float(np.mean(windows)),
-                "window sd": float(np.std(windows)),
-            }
-        )
-    return rows
+
+
+def _error(values: np.ndarray) -> float:
+    """Standard error of a mean; nan for one value."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+def evaluate(
+    problem: Problem,
+    which: Mapping[str, Method],
+    *,
+    reference: str | None = None,
+    progress: Callable[[str], None] | None = None,
+    outcomes: dict[str, Outcome] | None = None,
+) -> list[Row]:
+    """The table of several methods on the same splits, one :func:`row` a method.
+
+    Args:
+        problem: windows and splits.
+        which: the methods by name.
+        reference: the method from which gains are counted; none when None.
+        progress: called with a line of text before each fit.
+        outcomes: filled with what each method said, for pictures.
+
+    Raises:
+        InputError: the reference is none of the methods.
+    """
+    if reference is not None and reference not in which:
+        raise InputError(f"reference: wanted one of {', '.join(which)}, got {reference!r}")
+    found = {} if outcomes is None else outcomes
+    for name, method in which.items():
+        tell = None if progress is None else (lambda line, name=name: progress(f"{name}, {line}"))
+        (found[name],) = run(method, problem, progress=tell)
+    other = None if reference is None else found[reference]
+    return [row(name, problem, found[name], None if name == reference else other) for name in which]
+
+
+def remounted(
+    name: str,
+    method: Method,
+    problem: Problem,
+    moved: Problem,
+    progress: Callable[[str], None] | None = None,
+) -> Row:
+    """Mean accuracy over the splits on windows as they are, and on those of sensors mounted otherwise (``moved``)."""
+    outcomes = run(method, problem, moved, progress=progress)
+    right = [outcome.predicted == problem.labels for outcome in outcomes]
+    shares = [float(np.mean([one[there].mean() for _, there in problem.splits])) for one in right]
+    return {"method": name, "windows": shares[0], "mounted otherwise": shares[1], "fall": shares[0] - shares[1]}

@@ -45,7 +45,9 @@ def weights(tmp_path_factory) -> dict[str, Path]:
     models = {
         "insar": InsarDenoiser({"channels": [[4, 6]], "blocks": 1}, generator),
         "dti": DtiDenoiser({"width": 4, "embedding": 2, "radius2": 1}, generator),
-        "activity": ActivityClassifier(samples=8, steps=0).fit([recording(0), recording(1)], ["still", "moving"]),
+        "activity": ActivityClassifier(model="elastic", options={"samples": 8, "steps": 0}).fit(
+            [recording(0), recording(1)], ["still", "moving"]
+        ),
     }
     for job, model in models.items():
         model.save(folder / f"{job}.safetensors")

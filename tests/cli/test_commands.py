@@ -80,6 +80,38 @@ def test_classify_many_at_another_rate(cli, weights, tmp_path):
     assert {name: found[name] for name in slow} == {"r0": "still", "r1": "moving"}
 
 
+def test_classify_along_a_recording(cli, weights, tmp_path):
+    np.save(tmp_path / "a.npy", np.concatenate([recording(0), recording(1), recording(1)]))
+    code, out, err = cli(
+        "classify", tmp_path / "a.npy", "--rate", "50", "--every", "0.5", "--weights", weights["activity"]
+    )
+    assert (code, err) == (0, "")
+    found = [line.split() for line in out.splitlines() if line.startswith(" a ")]
+    assert [float(words[1]) for words in found] == [4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0]
+    np.save(tmp_path / "b.npy", recording(0))
+    code, out, err = cli(
+        "classify", tmp_path / "b.npy", "--rate", "50", "--every", "1", "--weights", weights["activity"]
+    )
+    assert (code, out) == (2, "")
+    assert "4 s" in err
+
+
+def test_classify_with_sides(cli, tmp_path):
+    """Weights that were told the side ask for it."""
+    classifier = ActivityClassifier(options={"families": 2})
+    classifier.fit([recording(0), recording(1)], ["still", "moving"], sides=[0, 1]).save(tmp_path / "w.safetensors")
+    header, samples = "gx,gy,gz,ax,ay,az", recording(1)
+    for name, end in (("told", ",right"), ("untold", "")):
+        rows = [",".join(map(repr, map(float, row))) + end for row in samples]
+        head = header + (",side" if end else "")
+        (tmp_path / f"{name}.csv").write_text("\n".join([head, *rows]))
+        code, out, err = cli(
+            "classify", tmp_path / f"{name}.csv", "--rate", 50, "--weights", tmp_path / "w.safetensors"
+        )
+        assert code == (0 if end else 2)
+        assert ("moving" in out) if end else ("side" in err)
+
+
 def test_classify_with_shipped_weights(cli, tmp_path):
     np.save(tmp_path / "a.npy", recording(3, 500))
     code, out, err = cli("classify", tmp_path / "a.npy", "--rate", "50")
@@ -96,7 +128,7 @@ SMALL = {
     "dti": {"phantoms": 2, "phantom_size": 10, "scan": None, "crop": 8, "slab": 8, "batch": 1, "steps": 2, "width": 4,
             "embedding": 2, "radius2": 1},
     "activity": {"held_out": [1, 2, 3, 4, 5, 6, 7, 8],
-                 "classifier": {"seconds": 2.0, "samples": 8, "per_curve": 1, "steps": 2}},
+                 "classifier": {"seconds": 2.0, "options": {"families": 2}}},
 }  # fmt: skip
 
 
@@ -142,17 +174,26 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(insar, "left_out", lambda: {"BM3D": "bm3d"})
     monkeypatch.setattr(dti, "evaluate_phantoms", functools.partial(dti.evaluate_phantoms, size=10, snrs=(10.0,)))
     rows = [{"method": "chance", "recordings": 0.5, "sd": 0.0}]
-    monkeypatch.setattr("manifoldnet.activity.evaluate.evaluate", lambda *_, progress: progress("[1/2]") or rows)
+    asked = []
+
+    def report(data, models, *, progress, **rest):
+        asked.append((data, models, rest["sides"], rest["peers_too"], rest["folds"]))
+        progress("[1/2]")
+        return {"watch [windows]": rows}
+
+    monkeypatch.setattr("manifoldnet.activity.report.report", report)
     for arguments, words in (
         (["insar", "--scenes", 1, "--weights", weights["insar"]], ["boxcar 5x5", "manifoldnet, with coherence"]),
         (["insar", "--scenes", 1, "--pictures", tmp_path / "a", "--weights", weights["insar"]], ["BM3D is left out"]),
         (["insar", "--shapes", "--pictures", tmp_path / "b", "--weights", weights["insar"]], ["squares 0.7"]),
         (["dti", "--phantoms", 1, "--weights", weights["dti"]], ["phantom, SNR 10", "manifoldnet, tensors only"]),
-        (["activity"], ["chance", "0.5"]),
+        (["activity"], ["watch [windows]", "chance", "0.5"]),
+        (["activity", "--data", "hapt", "--models", "fast, best", "--sides", "--no-peers", "--folds", 3], ["chance"]),
     ):
         code, out, err = cli("evaluate", *arguments)
         assert (code, err) == (0, "")
         assert all(word in out for word in words)
+    assert asked == [("watch", ["fast"], False, True, 5), ("hapt", ["fast", "best"], True, False, 3)]
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"looks-1.png", "looks-4.png"}
     assert len(list((tmp_path / "b").glob("*.png"))) == 18
 

@@ -1,0 +1,84 @@
+"""The tables of ``manifoldnet evaluate activity``, by the name of a data set or the path of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from manifoldnet.activity import problems
+from manifoldnet.activity.evaluate import Outcome, Row, evaluate, methods, of_recordings, ours, remounted
+from manifoldnet.activity.io import read
+from manifoldnet.activity.plot import confusion
+
+DATA = ("watch", "hapt", "basic-motions")
+MOUNTS = 1  # seed of the random mountings
+
+
+def problem_of(data: str | Path, folds: int = 5, rate: float | None = None) -> problems.Problem:
+    """The problem of a data set by name, or of a labelled file; ``rate`` in Hz where the file does not tell it."""
+    if data == "watch":
+        return problems.watch(folds)
+    if data == "hapt":
+        return problems.hapt(folds)
+    if data == "basic-motions":
+        return problems.basic_motions()
+    return problems.of_recordings(read(data, rate=rate), folds=folds)
+
+
+def report(
+    data: str,
+    models: list[str],
+    *,
+    sides: bool = False,
+    peers_too: bool = True,
+    folds: int = 5,
+    pictures: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, list[Row]]:
+    """Tables by title: our models and the others on the same splits, and on HAPT with sensors mounted otherwise.
+
+    Args:
+        data: "watch", "hapt", "basic-motions", or the path of a file.
+        models: names of ours; gains are counted from the first.
+        sides: whether they are told, where they are known.
+        peers_too: whether other classifiers take part.
+        folds: by subject.
+        pictures: folder for a confusion matrix of each of ours over the recordings, ``<model>.png``.
+        progress: called with a line of text before each fit.
+    """
+    problem = problem_of(data, folds)
+    if not sides:
+        problem = problem.without_sides()
+    # on the body's front, and where nothing is known of the frame, x -> -x is no symmetry
+    mirrored = data not in ("hapt", "basic-motions")
+    outcomes: dict[str, Outcome] = {}
+    which = methods(models, mirrored=mirrored, peers_too=peers_too)
+    told = " and the wrist" if problem.sides is not None else ""
+    seen = "subjects not seen in the fit" if len(problem.splits) > 1 else "the given split"
+    rows = evaluate(problem, which, reference=next(iter(which)), progress=progress, outcomes=outcomes)
+    tables = {f"{data}: windows{told}, {seen}": rows}
+    if pictures is not None:
+        for name in models:
+            confusion(*of_recordings(problem, outcomes[name]), pictures / f"{name}.png")
+    if data == "hapt":
+        tables["hapt: sensors of the test subjects mounted otherwise"] = _mounted_otherwise(
+            models, peers_too, folds, progress
+        )
+    return tables
+
+
+def _mounted_otherwise(
+    models: list[str], peers_too: bool, folds: int, progress: Callable[[str], None] | None
+) -> list[Row]:
+    own, own_moved = (problems.hapt(folds, own_frame=True, mounts=seed) for seed in (None, MOUNTS))
+    plain, moved = problems.hapt(folds), problems.hapt(folds, mounts=MOUNTS)
+    rows = []
+    for name in models:
+        rows.append(
+            remounted(f"{name}, in the recording's own frame", ours(name, mirrored=False), own, own_moved, progress)
+        )
+        rows.append(remounted(name, ours(name, mirrored=False), plain, moved, progress))
+    others = methods([], peers_too=peers_too)
+    if "ROCKET" in others:
+        rows.append(remounted("ROCKET", others["ROCKET"], plain, moved, progress))
+    return rows
