@@ -70,6 +70,7 @@ class ElasticClassifier(ClassifierMixin, BaseEstimator):
         count: of pieces of training windows.
         slopes: as in :func:`manifoldnet.curves.elastic_distance`.
         turning, pull: by which angular velocities (rad/s) and accelerations (g) are divided.
+        mirror: whether the mirror image x -> -x of a window is one that others make, where no sides are given.
 
     Attributes:
         classes_: (classes,), sorted.
@@ -87,6 +88,7 @@ class ElasticClassifier(ClassifierMixin, BaseEstimator):
         slopes: int = 3,
         turning: float | int = 2.1,
         pull: float | int = 1.0,
+        mirror: bool = True,
     ) -> None:
         self.rate = rate
         self.seed = seed
@@ -97,6 +99,7 @@ class ElasticClassifier(ClassifierMixin, BaseEstimator):
         self.slopes = slopes
         self.turning = turning
         self.pull = pull
+        self.mirror = mirror
 
     def fit(
         self,
@@ -127,7 +130,8 @@ class ElasticClassifier(ClassifierMixin, BaseEstimator):
         targets = np.where(codes[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
         self.offset_ = targets.mean(0)
         self.views_ = [
-            _fitted(features, targets - self.offset_, parts) for features in self._features(whole, sides is None)
+            _fitted(features, targets - self.offset_, parts)
+            for features in self._features(whole, self.mirror and sides is None)
         ]
         return self
 
@@ -136,7 +140,7 @@ class ElasticClassifier(ClassifierMixin, BaseEstimator):
     ) -> Float[np.ndarray, "views n classes"]:
         """Values of the ridges, elastic and of signatures, which aim at 1 for the class and -1 for the others."""
         check_is_fitted(self)
-        features = self._features(canonical(windows, sides), sides is None)
+        features = self._features(canonical(windows, sides), self.mirror and sides is None)
         return np.stack([_scores(*pair) for pair in zip(self.views_, features, strict=True)]) + self.offset_
 
     def predict_proba(

@@ -76,6 +76,7 @@ class ElasticPrototypeClassifier(ClassifierMixin, BaseEstimator):
             :class:`~manifoldnet.activity.elastic_model.ElasticClassifier`.
         per_class: pieces of each class.
         steps, batch, lr: of Riemannian SGD, one cycle.
+        mirror: whether the mirror image x -> -x of a window is one that others make, where no sides are given.
 
     Attributes:
         classes_: (classes,), sorted.
@@ -97,6 +98,7 @@ class ElasticPrototypeClassifier(ClassifierMixin, BaseEstimator):
         steps: int = 100,
         batch: int = 48,
         lr: float | int = 0.05,
+        mirror: bool = True,
     ) -> None:
         self.rate = rate
         self.seed = seed
@@ -110,6 +112,7 @@ class ElasticPrototypeClassifier(ClassifierMixin, BaseEstimator):
         self.steps = steps
         self.batch = batch
         self.lr = lr
+        self.mirror = mirror
 
     def fit(
         self,
@@ -140,7 +143,7 @@ class ElasticPrototypeClassifier(ClassifierMixin, BaseEstimator):
             while True:
                 chosen = torch.randperm(len(q), generator=generator)[: self.batch]
                 part = q[chosen]
-                if sides is None:
+                if self.mirror and sides is None:
                     reflected = torch.rand(len(chosen), 1, 1, generator=generator) < 0.5
                     part = torch.where(reflected, mirrored_transform(part), part)
                 yield part, target[chosen]
@@ -156,7 +159,7 @@ class ElasticPrototypeClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         q = self._transform(windows, sides)
         with torch.no_grad():
-            images = [q, mirrored_transform(q)] if sides is None else [q]
+            images = [q, mirrored_transform(q)] if self.mirror and sides is None else [q]
             scores = torch.stack([self.network_(image) for image in images])
         return scores.double().softmax(-1).mean(0).numpy()
 

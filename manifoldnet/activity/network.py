@@ -36,6 +36,7 @@ class LieNetworkClassifier(ClassifierMixin, BaseEstimator):
         cells: to which a window is resampled along its path; a multiple of 4.
         epochs, batch, lr, weight_decay: of Riemannian Adam, one cycle.
         mounting, shortest, unevenness: of :func:`~manifoldnet.activity.curve_actions.acted_on`.
+        mirror: whether the mirror image x -> -x of an inertial window is one that others make, where sides are unknown.
         places: of windows of rotations, (k,) the body that takes each one's place in the mirror; without it there is no
             mirror. Not used for inertial samples.
 
@@ -59,6 +60,7 @@ class LieNetworkClassifier(ClassifierMixin, BaseEstimator):
         mounting: float | int = 0.3,
         shortest: float | int = 0.7,
         unevenness: float | int = 0.5,
+        mirror: bool = True,
         places: Sequence[int] | None = None,
     ) -> None:
         self.rate = rate
@@ -71,6 +73,7 @@ class LieNetworkClassifier(ClassifierMixin, BaseEstimator):
         self.mounting = mounting
         self.shortest = shortest
         self.unevenness = unevenness
+        self.mirror = mirror
         self.places = places
 
     def fit(
@@ -168,7 +171,7 @@ class LieNetworkClassifier(ClassifierMixin, BaseEstimator):
         return LieNetwork(curves.attitude.shape[2], curves.vector.shape[-1], len(self.classes_), generator=generator)
 
     def _has_mirror(self, windows: np.ndarray) -> bool:
-        return windows.ndim == 3 or self.places is not None
+        return self.mirror if windows.ndim == 3 else self.places is not None
 
     def _places(self) -> Tensor | None:
         return None if self.places is None else torch.tensor(list(self.places))
