@@ -7,27 +7,11 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from manifoldnet.activity.elastic import posed_transform
 from manifoldnet.activity.elastic_sequences import ElasticSequenceClassifier
-from manifoldnet.activity.simulated_people import BONES, HIPS, JOINTS, SHOULDERS, simulate_people
-from manifoldnet.activity.skeleton import Skeleton, mirrored, relative_rotations
+from manifoldnet.activity.people_table import PLACES, SKELETON, flat_positions, people_table, rotations_of
+from manifoldnet.activity.simulated_people import simulate_people
+from manifoldnet.activity.skeleton import mirrored
 from manifoldnet.curves import elastic_distance, unit_length
 from manifoldnet.errors import InputError
-
-SKELETON = Skeleton(JOINTS, BONES, HIPS, SHOULDERS)
-PLACES = [int(place) for place in SKELETON.bone_mirror]
-
-
-def rotations(positions):
-    return [relative_rotations(p, BONES, hips=HIPS, shoulders=SHOULDERS)[0] for p in positions]
-
-
-def resampled(positions, count=16):
-    """Positions about the spine at equal shares of the time, flat."""
-    out = []
-    for p in positions:
-        flat = (p - p[:, 2:3]).reshape(len(p), -1)
-        place = np.linspace(0, len(p) - 1, count)
-        out.append(np.stack([np.interp(place, np.arange(len(p)), channel) for channel in flat.T]).ravel())
-    return np.stack(out)
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +22,14 @@ def people():
 @pytest.fixture(scope="module")
 def fitted(people):
     seen = people.subjects < 4
-    chosen = rotations([p for p, s in zip(people.positions, seen, strict=True) if s])
+    chosen = rotations_of([p for p, s in zip(people.positions, seen, strict=True) if s])
     return ElasticSequenceClassifier(places=PLACES).fit(chosen, people.labels[seen], people.subjects[seen])
 
 
 def test_it_knows_strangers_better_than_the_nearest_neighbour(people, fitted):
     strange = people.subjects >= 4
-    points, y = resampled(people.positions), people.labels
-    X = rotations([p for p, s in zip(people.positions, strange, strict=True) if s])
+    points, y = flat_positions(people.positions), people.labels
+    X = rotations_of([p for p, s in zip(people.positions, strange, strict=True) if s])
     accuracy = np.mean(fitted.predict(X) == y[strange])
     nearest = KNeighborsClassifier(1).fit(points[~strange], y[~strange]).score(points[strange], y[strange])
     print(f"elastic kernels {accuracy:.3f}, nearest neighbour of joint positions {nearest:.3f}")
@@ -54,17 +38,26 @@ def test_it_knows_strangers_better_than_the_nearest_neighbour(people, fitted):
     np.testing.assert_allclose(fitted.predict_proba(X).sum(1), 1)
 
 
+@pytest.mark.slow
+def test_table_of_strangers():
+    nearest, elastic, mirrored_too = people_table()
+    for row in (nearest, elastic, mirrored_too):
+        print(f"{row['method']:40s} {row['accuracy']:.3f} +- {row['sd']:.3f}")
+    assert mirrored_too["accuracy"] >= 0.9
+    assert mirrored_too["accuracy"] > nearest["accuracy"]
+
+
 def test_a_mirror_image_has_the_same_answer(people, fitted):
     some = people.positions[:9]
-    images = rotations([mirrored(p, SKELETON) for p in some])
-    np.testing.assert_allclose(fitted.scores(images), fitted.scores(rotations(some)), atol=1e-4)
-    alone = ElasticSequenceClassifier().fit(rotations(some), people.labels[:9])
-    assert np.abs(alone.scores(images) - alone.scores(rotations(some))).max() > 0.1
+    images = rotations_of([mirrored(p, SKELETON) for p in some])
+    np.testing.assert_allclose(fitted.scores(images), fitted.scores(rotations_of(some)), atol=1e-4)
+    alone = ElasticSequenceClassifier().fit(rotations_of(some), people.labels[:9])
+    assert np.abs(alone.scores(images) - alone.scores(rotations_of(some))).max() > 0.1
 
 
 def test_the_elastic_distance_ignores_speed(people, fitted):
     """A sequence at even speed against itself with its second half twice as fast: they differ by the sampling."""
-    (path,) = rotations(people.positions[:1])
+    (path,) = rotations_of(people.positions[:1])
     cells = fitted.cells
     fine = ElasticSequenceClassifier(cells=2 * cells)._motions([path], None)
     velocity, pose = fine.velocity[0], fine.pose[0] - fitted.centre_
@@ -78,13 +71,13 @@ def test_the_elastic_distance_ignores_speed(people, fitted):
 
 
 def test_a_restored_one_answers_the_same(people, fitted):
-    X = rotations(people.positions[:5])
+    X = rotations_of(people.positions[:5])
     again = ElasticSequenceClassifier(**fitted.get_params()).restore(fitted.classes_, fitted.tensors())
     np.testing.assert_array_equal(again.scores(X), fitted.scores(X))
 
 
 def test_wrong_arguments_are_refused(people):
-    X, y = rotations(people.positions[:9]), people.labels[:9]
+    X, y = rotations_of(people.positions[:9]), people.labels[:9]
     with pytest.raises(InputError, match="places"):
         ElasticSequenceClassifier(places=[0, 0, 1]).fit(X, y)
     with pytest.raises(InputError, match="sequences"):
