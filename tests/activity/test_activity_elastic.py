@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from manifoldnet.activity.elastic import (
     choose_pieces,
@@ -12,7 +13,7 @@ from manifoldnet.activity.elastic import (
     posed_transform,
 )
 from manifoldnet.activity.windows import mirror
-from manifoldnet.curves import elastic_distance, srvt_of_increments
+from manifoldnet.curves import elastic_distance, pairwise_elastic_distance, srvt_of_increments
 from manifoldnet.errors import InputError
 
 
@@ -79,6 +80,17 @@ def test_mirror_acts_linearly():
     image = inertial_transform(mirror(w), 50.0, 40, 2.0, 1.0)
     torch.testing.assert_close(image, mirrored_transform(q), atol=1e-5, rtol=1e-4)
     assert (image - q).abs().max() > 0.05
+
+
+def test_one_remounting_of_all_sensors_changes_no_distance():
+    w = windows()
+    Q = Rotation.random(random_state=0).as_matrix()
+    turned = np.concatenate([w[..., :3] @ Q.T, w[..., 3:] @ Q.T], -1)
+    q, r = (inertial_transform(x, 50.0, 40, 2.0, 1.0) for x in (w, turned))
+    distances = pairwise_elastic_distance(q, slopes=4)
+    assert (q - r).abs().max() > 0.05
+    torch.testing.assert_close(pairwise_elastic_distance(r, slopes=4), distances, atol=1e-4, rtol=1e-4)
+    assert pairwise_elastic_distance(q, r, slopes=4).diagonal().min() > 0.1
 
 
 def test_pieces_know_themselves():
