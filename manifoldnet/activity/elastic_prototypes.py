@@ -81,6 +81,7 @@ class ElasticPrototypeClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: (classes,), sorted.
         network_: the fitted network.
+        losses_: of each step of the fit.
     """
 
     def __init__(
