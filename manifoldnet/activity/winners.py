@@ -90,17 +90,18 @@ def count_winners(series, sources, kernels, dilations, differences, out):
     for i in range(n):
         for f in range(families):
             d = dilations[f]
-            begin = 4 * d
             length = t - 1 if differences[f] else t
             padded[:] = 0
+            inner = padded[4 * d :]
             for c in range(m):
                 row = series[i, sources[f, c]]
                 if differences[f]:
+                    following = row[1:]
                     for s in range(length):
-                        padded[begin + s] += row[s + 1] - row[s]
+                        inner[s] += following[s] - row[s]
                 else:
                     for s in range(length):
-                        padded[begin + s] += row[s]
+                        inner[s] += row[s]
             for k in range(8):
                 convolve(padded, kernels[f, k], d, length, values[k])
             referee(values, length, out[i, f])
