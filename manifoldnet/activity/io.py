@@ -68,8 +68,8 @@ def read(
     interpolated.
 
     Raises InputError when the file is missing, empty or none of these, with the number of the line in text formats;
-    when values are not finite, rotations not orthogonal, a recording is shorter than 16 samples; when the numbers
-    look like degrees/s or m/s² and no unit was given; and for arguments that the format has no use for.
+    when values are not finite, rotations not orthogonal, a recording is shorter than 16 samples or 4 poses; when the
+    numbers look like degrees/s or m/s² and no unit was given; and for arguments that the format has no use for.
     """
     path = existing(path, "recording")
     if path.suffix.lower() not in _READERS:

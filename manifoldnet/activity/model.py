@@ -160,8 +160,9 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         if curve.shape[-len(wanted) :] != wanted or curve.ndim != (2 if self.kind == "imu" else 4):
             shape = "(N, 6)" if self.kind == "imu" else "(N, k, 3, 3)"
             raise InputError(f"X: wanted curves of shape {shape} for kind {self.kind!r}, got {curve.shape}")
-        if len(curve) < SHORTEST:
-            raise InputError(f"X: wanted curves of at least {SHORTEST} samples, got one of {len(curve)}")
+        least = SHORTEST[self.kind]
+        if len(curve) < least:
+            raise InputError(f"X: wanted curves of at least {least} samples, got one of {len(curve)}")
         if not np.isfinite(curve).all():
             raise InputError(
                 f"X: wanted finite samples, got {int((~np.isfinite(curve)).sum())} that are NaN or infinite"

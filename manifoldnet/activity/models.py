@@ -39,9 +39,13 @@ MODELS: dict[str, Named] = {
     ),
     "inception": Named((Part("inception", "InceptionModel", {}),), overlap=4),
     "invariant": Named((Part("convolutions", "ConvolutionModel", {"names": ("invariants",)}),)),
+    "network": Named((Part("network", "LieNetworkClassifier", {}),), kinds=("imu", "rotations")),
+    "pieces": Named((Part("elastic_model", "ElasticClassifier", {}),)),
+    "prototypes": Named((Part("elastic_prototypes", "ElasticPrototypeClassifier", {}),)),
+    "sequences": Named((Part("elastic_sequences", "ElasticSequenceClassifier", {}),), kinds=("rotations",)),
     "elastic": Named((Part("neighbours", "ElasticNeighbours", {}),), kinds=("imu", "rotations")),
 }
-DEFAULT = {"imu": "fast", "rotations": "elastic"}
+DEFAULT = {"imu": "fast", "rotations": "sequences"}
 
 
 def named(model: str, kind: str) -> Named:

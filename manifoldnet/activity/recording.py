@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from manifoldnet.errors import InputError
 
-SHORTEST = 16  # samples; below this neither a window nor a spectrum makes sense
+#: samples; with fewer from a sensor neither a window nor a spectrum makes sense, while few poses can be an action
+SHORTEST = {"imu": 16, "rotations": 4}
 FASTEST = 35.0  # rad/s = 2000 degrees/s, the usual full scale of a gyroscope
 HEAVIEST = 4.0  # g, for the median of a whole recording; gravity in m/s² gives 9.8
 ORTHOGONALITY = 1e-3  # largest entry of RᵀR - 1; leaves room for text with four decimals
@@ -57,8 +58,9 @@ def checked(
             f"{where}: shape {samples.shape}, wanted (N, 6), gyroscope xyz in rad/s then acceleration xyz "
             f"in g, or rotations (N, k, 3, 3){_hint(samples.shape)}"
         )
-    if len(samples) < SHORTEST:
-        raise InputError(f"{where}: {len(samples)} samples, wanted at least {SHORTEST}")
+    least = SHORTEST["rotations" if rotations else "imu"]
+    if len(samples) < least:
+        raise InputError(f"{where}: {len(samples)} samples, wanted at least {least}")
     if rate is None:
         raise InputError(f"{where}: the sampling rate is not in the file; give rate in Hz")
     if not 0 < rate < float("inf"):
