@@ -340,7 +340,7 @@ def evaluate_activity(
     sides: Annotated[bool, typer.Option("--sides", help="tell which wrist wore the sensor")] = False,
     peers: Annotated[bool, typer.Option(help="fit ROCKET and others as well; most want manifoldnet[peers]")] = True,
     folds: Annotated[int, typer.Option(min=2, help="by subject")] = 5,
-    pictures: Annotated[Path | None, typer.Option(help="folder for confusion matrices")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="folder for confusion matrices and motions")] = None,
 ) -> None:
     """Accuracy on people not seen in the fit, beside other classifiers; on hapt with sensors mounted otherwise too."""
     from manifoldnet.activity.report import report

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from manifoldnet.activity import problems
 from manifoldnet.activity.evaluate import Outcome, Row, evaluate, methods, of_recordings, ours, remounted
 from manifoldnet.activity.io import read
+from manifoldnet.activity.motion_pictures import mean_motions, warped_pair
 from manifoldnet.activity.plot import confusion
 
 DATA = ("watch", "hapt", "basic-motions")
@@ -43,7 +46,8 @@ def report(
         sides: whether they are told, where they are known.
         peers_too: whether other classifiers take part.
         folds: by subject.
-        pictures: folder for a confusion matrix of each of ours over the recordings, ``<model>.png``.
+        pictures: folder for a confusion matrix of each of ours over the recordings, ``<model>.png``, for two windows of
+            one activity at one pace, ``aligned.png``, and for the mean motion of each, ``means.png``.
         progress: called with a line of text before each fit.
     """
     problem = problem_of(data, folds)
@@ -60,6 +64,9 @@ def report(
     if pictures is not None:
         for name in models:
             confusion(*of_recordings(problem, outcomes[name]), pictures / f"{name}.png")
+        first, second = np.flatnonzero(problem.labels == problem.labels[0])[[0, -1]]
+        warped_pair(problem.windows[first], problem.windows[second], problem.rate, pictures / "aligned.png")
+        mean_motions(problem.windows, problem.labels, problem.rate, pictures / "means.png")
     if data == "hapt":
         tables["hapt: sensors of the test subjects mounted otherwise"] = _mounted_otherwise(
             models, peers_too, folds, progress

@@ -227,7 +227,8 @@ def test_report(tmp_path, monkeypatch):
         ((title, rows),) = tables.items()
         assert ("wrist" in title) == sides
         assert rows[0]["windows"] > 0.9
-    assert (tmp_path / "fast.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("fast", "aligned", "means"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(cached("basic-motions") is None, reason="needs manifoldnet data get basic-motions")
