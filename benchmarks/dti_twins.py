@@ -95,7 +95,7 @@ def crops(config: dict[str, Any], tenth: bool) -> Crops:
 
 def follow(model: DtiDenoiser) -> None:
     """Set how far the model's results are followed to what is best on the tuning slices."""
-    model.lean = (0.0, 0.0)
+    model.lean = {"signals": (0.0, 0.0)}
     best: dict[str, tuple[float, float]] = {}
     for strength in STRENGTHS:
         model.strength = {"tensors": (strength, 0.0), "signals": (strength, 0.0)}

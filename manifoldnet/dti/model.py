@@ -63,7 +63,7 @@ class DtiDenoiser(SavedModel):
         config: ``width``, ``embedding`` and ``radius2`` of the autoencoder and two numbers (a, b) each for what goes
             like a + b / number of directions, clamped to [0, 1]: ``strength``, how far to go from the noisy logarithms,
             for "tensors" alone and with "signals", and ``lean``, how far from the network's result to the fit to
-            filtered signals. Kept as ``config`` with whatever else made the weights.
+            filtered "signals". Kept as ``config`` with whatever else made the weights.
         generator: source of the initial parameters.
     """
 
@@ -74,7 +74,7 @@ class DtiDenoiser(SavedModel):
         super().__init__(config)
         self.net = SPDAutoencoder(config["width"], config["embedding"], config["radius2"], generator)
         self.strength = {"tensors": (1.0, 0.0), "signals": (1.0, 0.0), **config.get("strength", {})}
-        self.lean = config.get("lean", (0.0, 0.0))
+        self.lean = {"signals": (0.0, 0.0), **config.get("lean", {})}
 
     def forward(
         self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None = None
@@ -96,7 +96,7 @@ class DtiDenoiser(SavedModel):
         """
         n = directions or USUAL
         if filtered is not None:
-            out = torch.lerp(out, filtered, _share(self.lean, n))
+            out = torch.lerp(out, filtered, _share(self.lean["signals"], n))
         if strength is None:
             strength = _share(self.strength["tensors" if filtered is None else "signals"], n)
         return torch.lerp(logs, out, strength)

@@ -153,6 +153,8 @@ class SPDAutoencoder(nn.Module):
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
         # of a mean, which also sees directions round its neighbours; windows of 3 need 2
         self.reach = max(2, 1 + math.isqrt(radius2))
+        # of a result: the features reach 1 voxel, and what they give is compared across the neighbourhood
+        self.margin = 1 + 1 + sum(DILATIONS) + 1 + math.isqrt(radius2)
 
     def forward(
         self,

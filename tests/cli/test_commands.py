@@ -173,6 +173,7 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(insar, "default_methods", lambda m: [insar.METHODS["boxcar 5x5"], *insar.networks(m)])
     monkeypatch.setattr(insar, "left_out", lambda: {"BM3D": "bm3d"})
     monkeypatch.setattr(dti, "evaluate_phantoms", functools.partial(dti.evaluate_phantoms, size=10, snrs=(10.0,)))
+    monkeypatch.setattr(dti, "QUICK", dti.QUICK[:2])
     rows = [{"method": "chance", "recordings": 0.5, "sd": 0.0}]
     asked = []
 
@@ -183,8 +184,10 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
 
     monkeypatch.setattr("manifoldnet.activity.report.report", report)
     for arguments, words in (
-        (["insar", "--scenes", 1, "--weights", weights["insar"]], ["boxcar 5x5", "manifoldnet, with coherence"]),
-        (["insar", "--scenes", 1, "--pictures", tmp_path / "a", "--weights", weights["insar"]], ["BM3D is left out"]),
+        (
+            ["insar", "--scenes", 1, "--pictures", tmp_path / "a", "--weights", weights["insar"]],
+            ["boxcar 5x5", "manifoldnet, with coherence", "BM3D is left out"],
+        ),
         (["insar", "--shapes", "--pictures", tmp_path / "b", "--weights", weights["insar"]], ["squares 0.7"]),
         (["dti", "--phantoms", 1, "--weights", weights["dti"]], ["phantom, SNR 10", "manifoldnet, tensors only"]),
         (["activity"], ["watch [windows]", "chance", "0.5"]),

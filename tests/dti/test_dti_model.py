@@ -130,7 +130,7 @@ def test_strength_is_the_way_along_the_geodesic(untrained):
 def test_the_model_knows_its_strength(untrained):
     """a + b / directions, at most 1, and as for 12 where nothing is said of their number."""
     tensors = field(5, 5, 4)
-    laws = {"strength": {"tensors": [0.3, 2.4], "signals": [0.5, 0.0]}, "lean": [0.25, 0.0]}
+    laws = {"strength": {"tensors": [0.3, 2.4], "signals": [0.5, 0.0]}, "lean": {"signals": [0.25, 0.0]}}
     tuned = DtiDenoiser({**SMALL, **laws}, torch.Generator().manual_seed(1)).eval()
     for count, strength in ((None, 0.5), (24, 0.4), (6, 0.7)):
         expected = denoise(tensors, model=untrained, directions=count, strength=strength)

@@ -1,5 +1,7 @@
 """The training of the denoiser of diffusion tensors: reproducible, fed with what it says, and it learns."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -19,9 +21,10 @@ CONFIG = {**shipped_config(), "seed": 5, "phantoms": 3, "phantom_size": 12, "sca
 
 
 @pytest.fixture(autouse=True)
-def quick_calibration(monkeypatch):
-    """A calibration takes longer than three steps."""
-    monkeypatch.setattr(uncertainty, "PHANTOMS", 1)
+def no_calibration(request, monkeypatch):
+    """It takes longer than three steps; the last test has it."""
+    if "calibrated" not in request.node.name:
+        monkeypatch.setattr(importlib.import_module("manifoldnet.dti.train"), "calibrate", lambda *given: None)
 
 
 def generator(seed=0):
@@ -199,3 +202,10 @@ def test_training_on_a_scan():
     assert not same(model, train({**config, "scan": None}))
     with pytest.raises(InputError, match="crop"):
         train({**config, "scan_slices": [20, 24]})
+
+
+def test_a_trained_model_is_calibrated(monkeypatch):
+    monkeypatch.setattr(uncertainty, "PHANTOMS", 1)
+    start, trained = DtiDenoiser(CONFIG, generator(5)), train({**CONFIG, "steps": 1})
+    assert not torch.equal(trained.net.error.weight, start.net.error.weight)
+    assert trained.net.error.bias.isfinite().all()

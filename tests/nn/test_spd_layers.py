@@ -185,6 +185,9 @@ def test_gradients_reach_every_parameter():
     model, (logs, mask, sigma, count) = small(), volume(5, 6, 7)
     model(logs, mask, sigma, count).square().sum().backward()
     for name, p in model.named_parameters():
+        if name.startswith("error."):  # it is fitted afterwards
+            assert p.grad is None
+            continue
         assert p.grad.isfinite().all(), name
         assert p.grad.abs().max() > 0, name
 
