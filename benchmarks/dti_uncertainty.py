@@ -20,7 +20,7 @@ from manifoldnet.dti.evaluate import TEST, phantom_cases
 from manifoldnet.dti.gradients import direction_count
 from manifoldnet.dti.model import DtiDenoiser, denoise
 from manifoldnet.dti.protocol import TRIALS, Case, splits
-from manifoldnet.dti.uncertainty import tangent
+from manifoldnet.dti.uncertainty import unbiased
 
 GROUPS = 5
 QUANTILES = (1.083, 1.449)  # 68.3 and 95 % of a Riemannian Gaussian, in units of its root mean square
@@ -34,10 +34,8 @@ def measured(cases: list[Case], with_signals: bool, model: DtiDenoiser) -> tuple
         count = None if with_signals else direction_count(case.bvals.numpy())
         result = denoise(1e-3 * case.noisy, case.mask, *told, model, directions=count, uncertainty=True)
         out = 1e3 * result.tensors[case.mask].double()
-        one, other = (
-            tangent(out, half[case.mask].double()) for half in case.halves or (case.reference, case.reference)
-        )
-        squares.append((one * other).sum(-1))
+        one, other = (half[case.mask].double() for half in case.halves or (case.reference, case.reference))
+        squares.append(unbiased(out, one, other))
         widths.append(result.uncertainty[case.mask].double())
     return torch.cat(squares), torch.cat(widths)
 

@@ -200,9 +200,7 @@ def reference_noise(cases: Sequence[Case]) -> Float[Tensor, " n"]:
     """
     distances = []
     for one in cases:
-        if one.halves is None:
-            raise InputError("cases: wanted cases of a real scan, got one whose reference is the truth")
-        a, b = (half[one.mask].double() for half in one.halves)
+        a, b = (half.double() for half in _halves(one))
         distances.append(0.5 * 2**-NOISE_EXPONENT * squared_distance(a, b))
     return torch.cat(distances)
 
@@ -216,11 +214,16 @@ def reference_fa_bias(cases: Sequence[Case]) -> float:
     """
     gaps = []
     for one in cases:
-        if one.halves is None:
-            raise InputError("cases: wanted cases of a real scan, got one whose reference is the truth")
-        both = torch.stack([fa(half[one.mask]) for half in one.halves])
+        both = torch.stack([fa(half) for half in _halves(one)])
         gaps.append(both.mean(0) - fa(one.reference[one.mask]))
     return float(torch.cat(gaps).double().mean())
+
+
+def _halves(one: Case) -> list[Float[Tensor, "n 3 3"]]:
+    """The fits of the two halves in the mask; InputError where there are none."""
+    if one.halves is None:
+        raise InputError("cases: wanted cases of a real scan, got one whose reference is the truth")
+    return [half[one.mask] for half in one.halves]
 
 
 def limited(tensors: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from manifoldnet.dti.examples import Pool, Source, volume_example
 from manifoldnet.dti.model import DtiDenoiser, by_slabs
-from manifoldnet.linalg import sym_eigh, sym_expm, sym_from_vector, sym_to_vector
+from manifoldnet.linalg import sym_expm, sym_from_vector
+from manifoldnet.manifolds import SPD
 
 PHANTOMS = 4
 SPLITS = 2  # of the directions of every scan
@@ -73,8 +74,7 @@ def errors(
     fit = example.filtered if with_signals else None
     moved = model.followed(example.noisy, out, fit, float(example.directions))
     tensors, one, other = (_in_mask(logs, mask) for logs in (moved, example.target, again))
-    inner = (tangent(tensors, one) * tangent(tensors, other)).sum(-1)
-    return features.movedim(0, -1)[mask], inner
+    return features.movedim(0, -1)[mask], unbiased(tensors, one, other)
 
 
 def _drawn(pool: Pool) -> Iterator[Source]:
@@ -87,10 +87,10 @@ def _in_mask(logs: Tensor, mask: Tensor) -> Tensor:
     return sym_expm(sym_from_vector(logs.movedim(0, -1)[mask].double()))
 
 
-def tangent(D: Float[Tensor, "n 3 3"], to: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 6"]:
-    """Coordinates of log(D^-1/2 to D^-1/2), whose length is the affine-invariant distance."""
-    values, vectors = sym_eigh(D)
-    root = (vectors * values.rsqrt()[:, None, :]) @ vectors.mT
-    inner = root @ to @ root
-    values, vectors = sym_eigh(0.5 * (inner + inner.mT))
-    return sym_to_vector((vectors * values.log()[:, None, :]) @ vectors.mT)
+def unbiased(
+    D: Float[Tensor, "n 3 3"], one: Float[Tensor, "n 3 3"], other: Float[Tensor, "n 3 3"]
+) -> Float[Tensor, "n"]:
+    """What is the squared affine-invariant distance of D to the truth in the mean, from two fits of it with independent
+    noise: the inner product at D of the tangent vectors to both."""
+    space = SPD("affine-invariant", n=3)
+    return space.inner(D, space.logmap(D, one), space.logmap(D, other))
