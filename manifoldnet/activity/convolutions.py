@@ -12,11 +12,9 @@ from torch import Tensor
 
 from manifoldnet.activity.augment import canonical, random_mounts, remount
 from manifoldnet.activity.channels import FAST, channels, mirror_signs
-from manifoldnet.activity.ridge import choose_penalty, dual_weights
+from manifoldnet.activity.ridge import FOLDS, SHARPNESS, choose_penalty, class_targets, dual_weights
 from manifoldnet.activity.winners import COMPETITORS, TAPS, count_winners
 
-SHARPNESS = 3.0  # of the softmax over scores, which aim at 1 for the class and -1 for the others
-FOLDS = 4  # of the choice of the penalty
 MOST = 1500  # windows in it, since its time goes with their third power
 
 
@@ -91,7 +89,7 @@ class ConvolutionModel(BaseEstimator):
         # a feature that seldom stirs is not amplified: its share of zeros, to the fourth power, adds to the deviation
         self.scale_ = features.std(0) + np.mean(features == 0, 0) ** 4 + 1e-6
         features = (features - self.centre_) / self.scale_
-        targets = np.where(codes[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
+        targets = class_targets(codes, len(self.classes_))
         self.offset_ = targets.mean(0).astype(np.float32)
         targets = targets - self.offset_
         gram = (features @ features.T).astype(np.float64)

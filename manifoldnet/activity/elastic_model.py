@@ -18,13 +18,11 @@ from manifoldnet.activity.elastic import (
     inertial_transform,
     mirrored_transform,
 )
-from manifoldnet.activity.ridge import choose_penalty, dual_weights
+from manifoldnet.activity.ridge import FOLDS, SHARPNESS, choose_penalty, class_targets, dual_weights
 from manifoldnet.activity.windows import mirror, resample_imu
 from manifoldnet.curves import logsignature
 from manifoldnet.errors import InputError
 
-SHARPNESS = 3.0  # of the softmax over scores, which aim at 1 for the class and -1 for the others
-FOLDS = 4  # of the choice of the penalty
 WIDTH = 3.0  # of the kernels, in medians of squared distances
 CELLS = 100  # of a window for signatures
 SEGMENTS = ((12, 6), (25, 12), (50, 25))  # length and stride, in cells, of what signatures are taken of
@@ -127,7 +125,7 @@ class ElasticClassifier(ClassifierMixin, BaseEstimator):
             self.slopes,
             np.random.default_rng(self.seed),
         )
-        targets = np.where(codes[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
+        targets = class_targets(codes, len(self.classes_))
         self.offset_ = targets.mean(0)
         self.views_ = [
             _fitted(features, targets - self.offset_, parts)

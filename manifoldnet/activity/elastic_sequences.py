@@ -14,14 +14,12 @@ from torch import Tensor
 
 from manifoldnet.activity.channels import mean_attitude
 from manifoldnet.activity.elastic import posed_transform
-from manifoldnet.activity.ridge import choose_penalty, dual_weights
+from manifoldnet.activity.ridge import FOLDS, SHARPNESS, choose_penalty, class_targets, dual_weights
 from manifoldnet.activity.windows import MIRROR, resample_rotations
 from manifoldnet.curves import pairwise_elastic_distance, unit_length
 from manifoldnet.errors import InputError
 from manifoldnet.manifolds import SO3
 
-SHARPNESS = 3.0  # of the softmax over scores, which aim at 1 for the class and -1 for the others
-FOLDS = 4  # of the choice of the penalty
 STEADY = 1e-6  # rad; a pose that changes less than this is at rest
 
 
@@ -92,7 +90,7 @@ class ElasticSequenceClassifier(ClassifierMixin, BaseEstimator):
         distances = self._distances(self.training_, mirrored=sides is None)
         self.medians_ = [d.flatten(0, 1).median().clamp_min(STEADY**2) for d in distances]
         kernel = self._kernel(distances)
-        targets = np.where(codes[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
+        targets = class_targets(codes, len(self.classes_))
         self.offset_ = targets.mean(0)
         parts = np.arange(len(codes)) if groups is None else np.unique(groups, return_inverse=True)[1]
         self.penalty_ = choose_penalty(kernel, targets - self.offset_, parts % FOLDS)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifoldnet.activity.augment import canonical, random_mounts, random_speeds, remount, warp
+from manifoldnet.activity.inception_block import InceptionBlock
 from manifoldnet.activity.windows import mirror
 from manifoldnet.training import fit
 
@@ -18,36 +19,13 @@ COARSE = 25.0
 KEPT = 0.84  # of a window: how much of it a training copy shows, at the speed it was recorded with
 
 
-class InceptionBlock(nn.Module):
-    """Convolutions of three widths behind a bottleneck, and a maximum, side by side; added to a shortcut.
-
-    After Ismail Fawaz et al. 2020, "InceptionTime", Fig. 1, with the shortcut round every block.
-    """
-
-    def __init__(self, channels: int, filters: int, bottleneck: int) -> None:
-        super().__init__()
-        out = filters * (len(WIDTHS) + 1)
-        self.squeeze = nn.Conv1d(channels, bottleneck, 1, bias=False)
-        self.wide = nn.ModuleList(nn.Conv1d(bottleneck, filters, w, padding=w // 2, bias=False) for w in WIDTHS)
-        self.pooled = nn.Conv1d(channels, filters, 1, bias=False)
-        self.norm = nn.BatchNorm1d(out)
-        self.shortcut = nn.Sequential(nn.Conv1d(channels, out, 1, bias=False), nn.BatchNorm1d(out))
-
-    def forward(self, x: Float[Tensor, "n channels t"]) -> Float[Tensor, "n out t"]:
-        """The block's answer at every moment."""
-        squeezed = self.squeeze(x)
-        parts = [convolution(squeezed) for convolution in self.wide]
-        parts.append(self.pooled(functional.max_pool1d(x, 3, stride=1, padding=1)))
-        return functional.relu(self.norm(torch.cat(parts, 1)) + self.shortcut(x))
-
-
 class InceptionNet(nn.Module):
     """Three blocks, each at half the rate of the one before, the mean over time, and a linear head."""
 
     def __init__(self, classes: int, channels: int = 6, filters: int = 24, bottleneck: int = 32) -> None:
         super().__init__()
         out = filters * (len(WIDTHS) + 1)
-        self.blocks = nn.ModuleList(InceptionBlock(c, filters, bottleneck) for c in (channels, out, out))
+        self.blocks = nn.ModuleList(InceptionBlock(c, filters, bottleneck, WIDTHS) for c in (channels, out, out))
         self.drop = nn.Dropout(0.3)
         self.head = nn.Linear(out, classes)
 

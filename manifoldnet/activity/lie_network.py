@@ -8,9 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from manifoldnet.activity.inception_block import InceptionBlock
 from manifoldnet.activity.rotation_layers import CurveFlow, LearnedClock, RotationMap, RotationPool
 from manifoldnet.curves import srvt_of_increments
 from manifoldnet.manifolds import SO3
+
+WIDTHS = (3, 7, 13)  # cells
+BOTTLENECK = 24
 
 
 class Curves(NamedTuple):
@@ -25,27 +29,6 @@ class Curves(NamedTuple):
     velocity: Tensor
     vector: Tensor
     attitude: Tensor
-
-
-class TemporalBlock(nn.Module):
-    """Convolutions over time of three widths and a maximum, beside each other, with a residual connection.
-
-    After InceptionTime (Ismail Fawaz et al. 2020).
-    """
-
-    def __init__(self, inputs: int, features: int, widths: tuple[int, ...] = (3, 7, 13), bottleneck: int = 24) -> None:
-        super().__init__()
-        self.narrow = nn.Conv1d(inputs, bottleneck, 1, bias=False)
-        self.wide = nn.ModuleList(nn.Conv1d(bottleneck, features, w, padding=w // 2, bias=False) for w in widths)
-        self.peaks = nn.Sequential(nn.MaxPool1d(3, 1, 1), nn.Conv1d(inputs, features, 1, bias=False))
-        outputs = features * (len(widths) + 1)
-        self.norm = nn.BatchNorm1d(outputs)
-        self.past = nn.Sequential(nn.Conv1d(inputs, outputs, 1, bias=False), nn.BatchNorm1d(outputs))
-
-    def forward(self, x: Float[Tensor, "batch inputs t"]) -> Float[Tensor, "batch outputs t"]:
-        narrow = self.narrow(x)
-        together = torch.cat([*(layer(narrow) for layer in self.wide), self.peaks(x)], 1)
-        return (self.norm(together) + self.past(x)).relu()
 
 
 class LieNetwork(nn.Module):
@@ -79,10 +62,10 @@ class LieNetwork(nn.Module):
         self.charts = RotationMap(maps, factors, generator=generator)
         self.pool = RotationPool(2)
         self.clock = LearnedClock()
-        self.first = TemporalBlock(3 * dim, features)
+        self.first = InceptionBlock(3 * dim, features, BOTTLENECK, WIDTHS)
         self.flow = CurveFlow(maps * factors, 4 * features)
-        self.second = TemporalBlock(4 * features + 3 * maps * factors, features)
-        self.third = TemporalBlock(4 * features, features)
+        self.second = InceptionBlock(4 * features + 3 * maps * factors, features, BOTTLENECK, WIDTHS)
+        self.third = InceptionBlock(4 * features, features, BOTTLENECK, WIDTHS)
         self.halve = nn.AvgPool1d(2)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(8 * features, classes))
 

@@ -154,7 +154,7 @@ class LieNetworkClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         state = {f"network/{name}".replace(".", "/"): value for name, value in self.network_.state_dict().items()}
         factors = self.network_.charts.rotations.shape[1]
-        vectors = self.network_.first.narrow.in_channels // 3 - 3 * factors
+        vectors = self.network_.first.squeeze.in_channels // 3 - 3 * factors
         return state | {"scales": self.scales_, "sizes": torch.tensor([factors, vectors])}
 
     def restore(self, classes: np.ndarray, tensors: dict[str, Tensor]) -> LieNetworkClassifier:

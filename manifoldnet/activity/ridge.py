@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from scipy.linalg import cho_factor, cho_solve
 
+SHARPNESS = 3.0  # of a softmax over scores, which aim at 1 for the class and -1 for the others
+FOLDS = 4  # of the choice of the penalty
 PENALTIES = tuple(10.0**k for k in (-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5))  # of the mean square norm of a row
+
+
+def class_targets(codes: Int[np.ndarray, "n"], classes: int) -> Float[np.ndarray, "n classes"]:
+    """What scores aim at, 1 for the class and -1 for the others."""
+    return np.where(codes[:, None] == np.arange(classes), 1.0, -1.0)
 
 
 def group_residuals(

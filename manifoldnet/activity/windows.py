@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.spatial.transform import Rotation
 
+from manifoldnet.activity.channels import AXIAL, POLAR, attitudes
 from manifoldnet.data import load_watch
 from manifoldnet.errors import InputError
 
-# A mirror x -> -x takes a vector a to Ma and an axial vector w to det(M) Mw, M = diag(-1, 1, 1).
-MIRROR = np.array([1.0, -1.0, -1.0, -1.0, 1.0, 1.0])
+MIRROR = np.array([*AXIAL, *POLAR])  # of the gyroscope, whose vectors are axial, and of the accelerometer
 
 
 def windows(
@@ -69,7 +69,7 @@ def resample_imu(
     total = np.concatenate([np.zeros_like(flat[:, :1]), np.cumsum(flat, axis=1)], axis=1)
     mean = np.diff(total[:, index] + part * flat[:, index], axis=1) * (count / n)
 
-    attitude = _integrated(flat[..., :3] * dt)[:, index] @ _exp(flat[:, index, :3] * dt * part)
+    attitude = attitudes(flat[..., :3], rate)[:, index] @ _exp(flat[:, index, :3] * dt * part)
     turn = _log(attitude[:, :-1].swapaxes(-1, -2) @ attitude[:, 1:])
     cell = n / count * dt
     mean[..., :3] = _nearest_branch(turn, mean[..., :3] * cell) / cell
@@ -102,16 +102,6 @@ def _exp(vectors: np.ndarray) -> np.ndarray:
 def _log(matrices: np.ndarray) -> np.ndarray:
     """Rotation vectors (..., 3), no longer than π, of rotation matrices (..., 3, 3)."""
     return Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec().reshape(matrices.shape[:-1])
-
-
-def _integrated(increments: np.ndarray) -> np.ndarray:
-    """R_0 = 1, R_{i+1} = R_i exp(v_i) for increments v (batch, n, 3): the n matrices before the steps."""
-    turns = _exp(increments)
-    path = np.empty_like(turns)
-    path[:, 0] = np.eye(3)
-    for i in range(1, turns.shape[1]):
-        path[:, i] = path[:, i - 1] @ turns[:, i - 1]
-    return path
 
 
 def _nearest_branch(vector: np.ndarray, guess: np.ndarray) -> np.ndarray:
