@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from manifoldnet.activity.io import SHORTEST, Recording
@@ -70,6 +71,11 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         self.options = options
         self.seed = seed
         self.device = device
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
 
     def fit(
         self,

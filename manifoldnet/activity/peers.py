@@ -138,7 +138,7 @@ def _nearest() -> Any:
 HERE: dict[str, Callable[[], Any]] = {"random forest on moments": Moments, "plain CNN": PlainNet}
 OF_AEON: dict[str, Callable[[], Any]] = {
     "1-NN DTW": _nearest,
-    "ROCKET": _ridge("", "Rocket", n_kernels=2000, random_state=0),
+    "ROCKET": _ridge("", "Rocket", random_state=0),
     "MiniROCKET": _ridge("", "MiniRocket", random_state=0),
     "Hydra": _ridge("._hydra", "HydraTransformer", random_state=0),
 }

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -46,6 +47,11 @@ class SRVT(TransformerMixin, BaseEstimator):
         self.norm = norm
         self.dt = dt
         self.cells = cells
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
 
     def fit(self, X: Curves, y: object = None) -> SRVT:
         """Note the number of coordinates; nothing is learned.
@@ -130,6 +136,11 @@ class ElasticKNNClassifier(ClassifierMixin, BaseEstimator):
         self.scale = scale
         self.weights = weights
         self.refine = refine
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
 
     def fit(self, X: Curves, y: ArrayLike) -> ElasticKNNClassifier:
         """Keep the transforms X with labels y.

@@ -7,7 +7,6 @@ from scipy.spatial.transform import Rotation
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.utils import estimator_checks
 
 from manifoldnet.activity.channels import attitudes
 from manifoldnet.activity.io import Recording
@@ -154,22 +153,6 @@ def test_in_scikit_learn():
     choice = [{"samples": 12, "steps": 0, "slopes": slopes} for slopes in (1, 4)]
     search = GridSearchCV(elastic(), {"options": choice}, cv=2).fit(X, y)
     assert search.best_params_["options"]["slopes"] == 4
-
-
-PARAMETER_CHECKS = (
-    estimator_checks.check_parameters_default_constructible,
-    estimator_checks.check_no_attributes_set_in_init,
-    estimator_checks.check_get_params_invariance,
-    estimator_checks.check_set_params,
-    estimator_checks.check_estimator_cloneable,
-    estimator_checks.check_estimator_repr,
-)
-
-
-@pytest.mark.parametrize("check", PARAMETER_CHECKS, ids=lambda check: check.__name__)
-def test_estimator_checks(check):
-    """Those of scikit-learn that do not fit to tables of numbers."""
-    check("ActivityClassifier", ActivityClassifier())
 
 
 @pytest.mark.parametrize("kind", [str, int, bool, float])
