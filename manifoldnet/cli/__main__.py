@@ -1,0 +1,5 @@
+"""``python -m manifoldnet.cli``."""
+
+from manifoldnet.cli import main
+
+main()
