@@ -12,7 +12,7 @@ from torch import Tensor
 
 from manifoldnet.activity.augment import canonical, random_mounts, remount
 from manifoldnet.activity.channels import FAST, channels, mirror_signs
-from manifoldnet.activity.ridge import FOLDS, SHARPNESS, choose_penalty, class_targets, dual_weights
+from manifoldnet.activity.ridge import SHARPNESS, choose_penalty, class_targets, dual_weights, folds_of
 from manifoldnet.activity.winners import COMPETITORS, TAPS, count_winners
 
 MOST = 1500  # windows in it, since its time goes with their third power
@@ -95,7 +95,7 @@ class ConvolutionModel(BaseEstimator):
         gram = (features @ features.T).astype(np.float64)
         n = len(windows)
         few = np.linspace(0, n - 1, min(n, MOST)).round().astype(int)
-        penalty = choose_penalty(gram[np.ix_(few, few)], targets[few], _folds(parts[few])) * n / len(few)
+        penalty = choose_penalty(gram[np.ix_(few, few)], targets[few], folds_of(parts[few])) * n / len(few)
         dual = dual_weights(gram, np.tile(targets, (1 + self.copies, 1)), penalty * (1 + self.copies))
         self.weights_ = (features.T @ dual.astype(np.float32)).astype(np.float32)
         return self
@@ -154,8 +154,3 @@ class ConvolutionModel(BaseEstimator):
 
 
 _STATE = ("power", "kernels", "sources", "spacings", "differences", "centre", "scale", "weights", "offset")
-
-
-def _folds(parts: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-    """At most :data:`FOLDS` sets of whole groups; windows where there is one group alone."""
-    return np.arange(len(parts)) % FOLDS if parts.max() == 0 else parts % FOLDS

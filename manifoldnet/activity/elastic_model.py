@@ -18,7 +18,7 @@ from manifoldnet.activity.elastic import (
     inertial_transform,
     mirrored_transform,
 )
-from manifoldnet.activity.ridge import FOLDS, SHARPNESS, choose_penalty, class_targets, dual_weights
+from manifoldnet.activity.ridge import SHARPNESS, choose_penalty, class_targets, dual_weights, folds_of
 from manifoldnet.activity.windows import mirror, resample_imu
 from manifoldnet.curves import logsignature
 from manifoldnet.errors import InputError
@@ -208,7 +208,7 @@ def _fitted(features: Float[Tensor, "images n f"], targets: np.ndarray, parts: n
     squared = torch.cdist(training[0], training[0]).square()
     view = view._replace(median=squared.median().clamp_min(LEAST))
     kernel = _kernel(view, training)
-    penalty = choose_penalty(kernel, targets, parts % FOLDS)
+    penalty = choose_penalty(kernel, targets, folds_of(parts))
     return view._replace(dual=torch.from_numpy(dual_weights(kernel, targets, penalty)))
 
 

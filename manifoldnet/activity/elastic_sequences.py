@@ -14,7 +14,7 @@ from torch import Tensor
 
 from manifoldnet.activity.channels import mean_attitude
 from manifoldnet.activity.elastic import posed_transform
-from manifoldnet.activity.ridge import FOLDS, SHARPNESS, choose_penalty, class_targets, dual_weights
+from manifoldnet.activity.ridge import SHARPNESS, choose_penalty, class_targets, dual_weights, folds_of
 from manifoldnet.activity.windows import MIRROR, resample_rotations
 from manifoldnet.curves import pairwise_elastic_distance, unit_length
 from manifoldnet.errors import InputError
@@ -93,7 +93,7 @@ class ElasticSequenceClassifier(ClassifierMixin, BaseEstimator):
         targets = class_targets(codes, len(self.classes_))
         self.offset_ = targets.mean(0)
         parts = np.arange(len(codes)) if groups is None else np.unique(groups, return_inverse=True)[1]
-        self.penalty_ = choose_penalty(kernel, targets - self.offset_, parts % FOLDS)
+        self.penalty_ = choose_penalty(kernel, targets - self.offset_, folds_of(parts))
         self.dual_ = dual_weights(kernel, targets - self.offset_, self.penalty_)
         return self
 

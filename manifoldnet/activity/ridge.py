@@ -16,6 +16,11 @@ def class_targets(codes: Int[np.ndarray, "n"], classes: int) -> Float[np.ndarray
     return np.where(codes[:, None] == np.arange(classes), 1.0, -1.0)
 
 
+def folds_of(parts: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """At most :data:`FOLDS` sets of whole parts 0, 1, ...; sets of examples where there is one part alone."""
+    return np.arange(len(parts)) % FOLDS if parts.max() == 0 else parts % FOLDS
+
+
 def group_residuals(
     gram: Float[np.ndarray, "n n"],
     targets: Float[np.ndarray, "n k"],

@@ -69,7 +69,7 @@ def evaluate_dti(
 @evaluate_app.command("activity")
 def evaluate_activity(
     data: Annotated[str, typer.Option(help="watch, hapt, basic-motions, or a file of recordings")] = "watch",
-    models: Annotated[str, typer.Option(help="ours to fit: some of fast,best,inception,invariant,elastic")] = "fast",
+    models: Annotated[str, typer.Option(help="ours to fit: best,fast,network,inception,pieces,elastic,...")] = "fast",
     sides: Annotated[bool, typer.Option("--sides", help="tell which wrist wore the sensor")] = False,
     peers: Annotated[bool, typer.Option(help="fit ROCKET and others as well; most want manifoldnet[peers]")] = True,
     folds: Annotated[int, typer.Option(min=2, help="by subject")] = 5,

@@ -25,8 +25,3 @@ def unit_of(tensors: Float[np.ndarray, "*batch 3 3"], declared: str | None = Non
     median = float(np.median(np.trace(tensors, axis1=-2, axis2=-1).astype(np.float64))) / 3
     fitting = (unit for unit, size in UM2_PER_MS.items() if TYPICAL[0] * size <= median < TYPICAL[1] * size)
     return next(fitting, None)
-
-
-def in_um2_per_ms(tensors: Float[np.ndarray, "*batch 3 3"], unit: str) -> Float[np.ndarray, "*batch 3 3"]:
-    """Tensors given in ``unit``."""
-    return tensors / np.asarray(UM2_PER_MS[unit], tensors.dtype)

@@ -5,6 +5,7 @@ import pytest
 from window_examples import windows
 
 from manifoldnet.activity.elastic_model import ElasticClassifier
+from manifoldnet.activity.ridge import folds_of
 from manifoldnet.activity.windows import mirror
 from manifoldnet.errors import InputError
 
@@ -51,3 +52,14 @@ def test_one_class_is_refused():
     X, _, who, _ = windows(6, 0)
     with pytest.raises(InputError, match="labels"):
         ElasticClassifier(**OPTIONS).fit(X, np.zeros(6), who)
+
+
+def test_one_person_alone_is_split_by_windows():
+    """Otherwise nothing would be left out where the penalty is chosen, and the least one always be."""
+    assert sorted(set(folds_of(np.zeros(9, int)))) == [0, 1, 2, 3]
+    parts = np.array([0, 1, 2, 3, 4, 5, 5, 5])
+    assert all(len(set(folds_of(parts)[parts == part])) == 1 for part in parts)
+    X, y, *_ = windows(18, 0)
+    one = ElasticClassifier(**OPTIONS).fit(X, y, np.zeros(len(y)))
+    each = ElasticClassifier(**OPTIONS).fit(X, y, np.arange(len(y)) % 4)
+    np.testing.assert_allclose(one.scores(X), each.scores(X))
