@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, overload
@@ -16,7 +17,7 @@ from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import FEWEST, check_fittable, direction_count, tensor_model_holds
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.errors import InputError
-from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_vector
+from manifoldnet.linalg import compilation, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
 from manifoldnet.training import SavedModel
 
@@ -250,7 +251,10 @@ def filtered(
     fit = images[3] if known.filtered is not None else None
     out = model.followed(logs, out.to(logs.dtype), fit, known.directions, strength)
     result = tensors.clone()
-    exponentials = sym_expm(sym_from_vector(out.movedim(0, -1)[mask].double()))
+    # the network's correction of a mean must not leave the range that its input was brought to
+    values, vectors = torch.linalg.eigh(sym_from_vector(out.movedim(0, -1)[mask].double()))
+    relative = values.clamp(*(math.log(limit) for limit in EIGENVALUES)).exp()
+    exponentials = (vectors * relative[:, None, :]) @ vectors.mT
     result[mask] = (scale * 0.5 * (exponentials + exponentials.mT)).to(tensors.dtype)
     with torch.inference_mode():
         error = (0.5 * model.net.error(features[None])[0, 0]).exp().to(tensors.dtype)

@@ -1,9 +1,9 @@
 """Autoencoding averages of SPD-valued volumes.
 
 Volumes are matrix logarithms in orthonormal coordinates, shape (batch, 6, x, y, z); see ``sym_to_vector``. The
-network only chooses the weights of log-Euclidean Fréchet means of neighbours, from features that do not change
-under D -> s D (s > 0) or when D -> R D R' goes with a rotation or reflection R of the grid. So its output is SPD and
-commutes with these maps by construction.
+network chooses the weights of log-Euclidean Fréchet means of neighbours and an isotropic function of these means, from
+features that do not change under D -> s D (s > 0) or when D -> R D R' goes with a rotation or reflection R of the grid.
+So its output is SPD and commutes with these maps by construction.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from manifoldnet.linalg import safe_norm, sym_from_vector, sym_to_vector
+from manifoldnet.linalg import safe_norm, sym_to_vector
 from manifoldnet.manifolds import SPD
 from manifoldnet.nn.initial import seeded
 from manifoldnet.nn.isotropic import IsotropicConv3d
+from manifoldnet.nn.isotropic_function import TINY, IsotropicFunction, shape_of, trace_and_deviator
 
-TINY = 1e-6
 INVARIANTS = 10
 SHARPNESS = 4.0
 DILATIONS = (1, 2, 4, 2)
@@ -46,19 +46,22 @@ def shifted(x: Float[Tensor, "b c x y z"], offset: tuple[int, int, int]) -> Floa
     return padded[..., start[0] : start[0] + nx, start[1] : start[1] + ny, start[2] : start[2] + nz]
 
 
-def trace_and_deviator(
-    logs: Float[Tensor, "b 6 x y z"],
-) -> tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b 6 x y z"]]:
-    """The multiple of the identity and the traceless part that add up to each matrix."""
-    diagonal = logs.new_tensor([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])[:, None, None, None] / 3
-    trace = logs[:, [0, 2, 5]].sum(1, keepdim=True) * diagonal
-    return trace, logs - trace
-
-
 def local_mean(x: Float[Tensor, "b c x y z"], mask: Bool[Tensor, "b 1 x y z"]) -> Float[Tensor, "b c x y z"]:
     """Means over the voxels of the mask among the 3 x 3 x 3 round each."""
     inside = mask.to(x.dtype)
     return functional.avg_pool3d(x * inside, 3, 1, 1) / functional.avg_pool3d(inside, 3, 1, 1).clamp_min(TINY)
+
+
+def _variance(
+    logs: Float[Tensor, "b 6 x y z"], mean: Float[Tensor, "b 6 x y z"], mask: Bool[Tensor, "b 1 x y z"]
+) -> Float[Tensor, "b 1 x y z"]:
+    return (local_mean(logs.square(), mask).sum(1, keepdim=True) - mean.square().sum(1, keepdim=True)).clamp_min(0)
+
+
+def roughness(logs: Float[Tensor, "b 6 x y z"], mask: Bool[Tensor, "b 1 x y z"]) -> Float[Tensor, "b 1 x y z"]:
+    """v / (1 + v) for the variance v of the 3 x 3 x 3 tensors round each voxel."""
+    v = _variance(logs, local_mean(logs, mask), mask)
+    return v / (1 + v)
 
 
 def invariants(
@@ -72,14 +75,12 @@ def invariants(
     mean = local_mean(logs, mask)
     (_, deviator), (_, mean_deviator) = trace_and_deviator(logs), trace_and_deviator(mean)
     rise = (logs - mean)[:, [0, 2, 5]].sum(1, keepdim=True) / math.sqrt(3.0)
-    size, mean_size = (safe_norm(d.movedim(1, -1)).unsqueeze(1) for d in (deviator, mean_deviator))
-    determinant = torch.linalg.det(sym_from_vector(deviator.movedim(1, -1))).unsqueeze(1)
+    size, shape, _ = shape_of(deviator)
+    mean_size = safe_norm(mean_deviator.movedim(1, -1)).unsqueeze(1)
     aligned = (deviator * mean_deviator).sum(1, keepdim=True) / (size * mean_size + TINY)
     gap = safe_norm((logs - mean).movedim(1, -1)).unsqueeze(1)
-    spread = (local_mean(logs.square(), mask).sum(1, keepdim=True) - mean.square().sum(1, keepdim=True)).clamp_min(0)
     known = (sigma > 0).to(logs.dtype)
     noise = known * (4.0 + sigma.clamp_min(1e-3).log())
-    shape = determinant.sign() * (determinant.abs() + TINY) ** (1 / 3)
     parts = [
         rise,
         size,
@@ -87,7 +88,7 @@ def invariants(
         aligned,
         mean_size,
         gap,
-        (spread + TINY).sqrt(),
+        (_variance(logs, mean, mask) + TINY).sqrt(),
         noise,
         known,
         functional.avg_pool3d(inside, 3, 1, 1),
@@ -111,7 +112,7 @@ class SPDAutoencoder(nn.Module):
     o being the offset and A the mean traceless part of L over 3 x 3 x 3 voxels, which is large along fibres. The
     convolutions give a, b > 0, c, the embedding e, and two shares in (0, 1) of the way from the voxel to the mean that
     are gone, in the determinant and in the shape of unit determinant (SPD is their product, and noise is much smaller
-    in the first); M is a parameter on SPD(n).
+    in the first); M is a parameter on SPD(n). Then comes an :class:`IsotropicFunction`.
 
     Args:
         width: channels.
@@ -149,6 +150,7 @@ class SPDAutoencoder(nn.Module):
         with torch.no_grad():
             self.head.weight[: 2 * len(shells)].div_(SHARPNESS)
         seeded(self.error, 0.1, generator)
+        self.corrected = IsotropicFunction(width, generator)
         metric = SPD("affine-invariant", n=embedding)
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
         # of a mean, which also sees directions round its neighbours; windows of 3 need 2
@@ -201,13 +203,14 @@ class SPDAutoencoder(nn.Module):
         return torch.where(mask, moved, 0.0), features[..., : size[0], : size[1], : size[2]]
 
     def _moved(self, kinds: list[Tensor], mask: Tensor, features: Tensor) -> Tensor:
-        """The share of the way to the mean."""
+        """The share of the way to the mean, corrected."""
         *scores, shares = self._headed(features)
         mean = self._mean(kinds, mask, *scores)
         start = torch.stack(kinds).mean(0)
         share_of_trace, share_of_deviator = shares.sigmoid().split(1, 1)
         trace, deviator = trace_and_deviator(mean - start)
-        return start + share_of_trace * trace + share_of_deviator * deviator
+        moved = start + share_of_trace * trace + share_of_deviator * deviator
+        return self.corrected(moved, features, roughness(kinds[0], mask))
 
     def _features(self, kinds: list[Tensor], mask: Tensor, sigma: Tensor, directions: Tensor) -> Tensor:
         inside = mask.to(sigma.dtype)

@@ -108,8 +108,8 @@ def test_invariants_are_invariant_and_finite():
     assert flat.grad.isfinite().all()
 
 
-def test_output_is_spd_and_between_its_neighbours():
-    """The trace of the logarithm (log det) stays within the range of the masked input."""
+def test_output_is_spd_and_near_its_neighbours():
+    """log det stays within 1 of the range of the masked input: the correction of the mean is at most as much."""
     logs, mask, sigma, count = volume(5, 6, 7)
     out = small()(logs, mask, sigma, count)
     tensors = torch.linalg.matrix_exp(sym_from_vector(out.movedim(1, -1)))
@@ -118,8 +118,8 @@ def test_output_is_spd_and_between_its_neighbours():
     def log_det(x):
         return x[:, [0, 2, 5]].sum(1, keepdim=True)[mask]
 
-    assert log_det(out).max() <= log_det(logs).max()
-    assert log_det(out).min() >= log_det(logs).min()
+    assert log_det(out).max() <= log_det(logs).max() + 1
+    assert log_det(out).min() >= log_det(logs).min() - 1
 
 
 def test_a_constant_volume_stays_constant():
