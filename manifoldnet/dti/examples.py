@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import avg_pool3d
 
 from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
@@ -150,13 +149,6 @@ class ScanSource:
         inside = measured[self.mask[window]]
         fits = [wls(inside[:, part], self.bvals[part], self.bvecs[part]) for part in rest]
         return Measurement(rician(measured[..., first], added, generator), self.bvals[first], self.bvecs[first], fits)
-
-
-def coarser(source: ScanSource) -> ScanSource:
-    """The same scan with means of 2 x 2 x 2 voxels for voxels: less noise, and tensors that are less alike."""
-    signals = avg_pool3d(source.signals.movedim(-1, 0), 2).movedim(0, -1).contiguous()
-    mask = avg_pool3d(source.mask[None].float(), 2)[0] == 1
-    return ScanSource(signals, source.bvals, source.bvecs, mask)
 
 
 def phantom_sources(count: int, size: int, seed: int, stream: int) -> list[PhantomSource]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifoldnet.dti.examples import Crops, Pool, coarser, phantom_sources, scan_source
+from manifoldnet.dti.examples import Crops, Pool, phantom_sources, scan_source
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.uncertainty import calibrate
 from manifoldnet.errors import InputError
@@ -47,8 +47,8 @@ def train(
     Args:
         config: ``seed``, ``phantoms``, ``phantom_size``, ``scan`` (a data set, see ``manifoldnet data list``, or null),
             ``scan_slices`` (first and last axial slice + 1), ``scan_share`` (of the crops, in (0, 1)),
-            ``coarse_share`` (of those, how many have voxels twice as large), ``crop``, ``slab``, ``batch``
-            (:class:`Crops`), ``steps``, ``optimizer``, ``lr`` and the model's ``width``, ``embedding``, ``radius2``.
+            ``crop``, ``slab``, ``batch`` (:class:`Crops`), ``steps``, ``optimizer``, ``lr`` and the model's ``width``,
+            ``embedding``, ``radius2``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
         checkpoints: folder from which a training that was killed goes on.
@@ -91,10 +91,7 @@ def pools(config: dict[str, Any]) -> list[Pool]:
     if config["scan"] is not None:
         share = config["scan_share"]
         scan = scan_source(config["scan"], tuple(config["scan_slices"]))
-        coarse = config["coarse_share"]
-        found = [Pool(1 - share, found[0].sources), Pool(share * (1 - coarse), [scan])]
-        if coarse:
-            found.append(Pool(share * coarse, [coarser(scan)]))
+        found = [Pool(1 - share, found[0].sources), Pool(share, [scan])]
     smallest = min(n for pool in found for source in pool.sources for n in source.mask.shape)
     if config["crop"] > smallest:
         raise InputError(f"crop: wanted at most {smallest} voxels, the smallest side of a volume, got {config['crop']}")

@@ -8,7 +8,7 @@ import torch
 
 from manifoldnet.data import cached
 from manifoldnet.dti import uncertainty
-from manifoldnet.dti.examples import PHANTOM_DIRECTIONS, Crops, Pool, ScanSource, coarser, phantom_sources
+from manifoldnet.dti.examples import PHANTOM_DIRECTIONS, Crops, Pool, phantom_sources
 from manifoldnet.dti.metrics import INPUT_RANGE, fa
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.train import FA_WEIGHT, relative_error, shipped_config, train
@@ -101,17 +101,6 @@ def test_crops():
     assert 0.5 < sum(count > 0 for count in counts) / len(counts) < 0.95  # four in five of 72
     assert {count for count in counts if count} <= set(PHANTOM_DIRECTIONS)
     assert 0.5 / 45 < min(levels) < max(levels) < 1.5 / 4  # signal-to-noise ratios 5 to 45
-
-
-def test_a_coarser_scan_has_the_means_of_eight_voxels():
-    rng = np.random.default_rng(0)
-    signals, mask = torch.from_numpy(rng.random((6, 5, 4, 7))), torch.ones(6, 5, 4, dtype=torch.bool)
-    mask[3, 1, 2] = False
-    found = coarser(ScanSource(signals, torch.zeros(7), torch.zeros(7, 3), mask))
-    assert found.signals.shape == (3, 2, 2, 7)
-    expected = signals.numpy()[:, :4].reshape(3, 2, 2, 2, 2, 2, 7).mean((1, 3, 5))
-    np.testing.assert_allclose(found.signals.numpy(), expected)
-    assert (~found.mask).nonzero().tolist() == [[1, 0, 1]]
 
 
 def test_crops_are_a_function_of_the_step_in_any_process():
