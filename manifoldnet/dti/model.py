@@ -24,6 +24,7 @@ from manifoldnet.training import SavedModel
 SLAB = 8
 EIGENVALUES = (1 / 16, 5.0)
 USUAL = 12  # directions where nothing is said
+MEASURED = (8, 20)  # directions with which it was measured how far to follow a network
 COUNTS = (8, 64)  # of directions in training; networks do not know what more of them mean
 SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
@@ -62,9 +63,9 @@ class DtiDenoiser(SavedModel):
 
     Args:
         config: ``width``, ``embedding`` and ``radius2`` of the autoencoder and two numbers (a, b) each for what goes
-            like a + b / number of directions, clamped to [0, 1]: ``strength``, how far to go from the noisy logarithms,
-            for "tensors" alone and with "signals", and ``lean``, how far from the network's result to the fit to
-            filtered "signals". Kept as ``config`` with whatever else made the weights.
+            like a + b / number of directions (8 to 20), clamped to [0, 1]: ``strength``, how far to go from the noisy
+            logarithms, for "tensors" alone and with "signals", and ``lean``, how far from the network's result to the
+            fit to filtered "signals". Kept as ``config`` with whatever else made the weights.
         generator: source of the initial parameters.
     """
 
@@ -104,8 +105,9 @@ class DtiDenoiser(SavedModel):
 
 
 def _share(law: Sequence[float], directions: float | int) -> float:
-    """a + b / n in [0, 1]; the variance of noise goes like 1 / n."""
-    return min(max(law[0] + law[1] / directions, 0.0), 1.0)
+    """a + b / n in [0, 1]; the variance of noise goes like 1 / n. Not followed beyond where it was measured."""
+    n = min(max(directions, MEASURED[0]), MEASURED[1])
+    return min(max(law[0] + law[1] / n, 0.0), 1.0)
 
 
 @overload
