@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from manifoldnet.activity.io import SHORTEST, Recording
 from manifoldnet.activity.models import build, named
 from manifoldnet.activity.window_model import WindowModel
 from manifoldnet.activity.windows import resample_imu, resample_rotations, windows
+from manifoldnet.curves.estimators import CurveEstimator
 from manifoldnet.errors import InputError
 from manifoldnet.training import load_weights, save_weights
 from manifoldnet.training.fit import check_device
@@ -24,7 +24,7 @@ from manifoldnet.training.fit import check_device
 KINDS = ("imu", "rotations")
 
 
-class ActivityClassifier(ClassifierMixin, BaseEstimator):
+class ActivityClassifier(ClassifierMixin, CurveEstimator):
     """Classifier of recordings of any lengths: of their windows, whose probabilities are averaged.
 
     A window is a curve on SO(3) x R^3 (attitude and velocity, whose increments a gyroscope and an accelerometer
@@ -71,11 +71,6 @@ class ActivityClassifier(ClassifierMixin, BaseEstimator):
         self.options = options
         self.seed = seed
         self.device = device
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
-        return tags
 
     def fit(
         self,

@@ -19,7 +19,16 @@ from manifoldnet.errors import InputError
 from manifoldnet.manifolds import Space
 
 
-class SRVT(TransformerMixin, BaseEstimator):
+class CurveEstimator(BaseEstimator):
+    """An estimator whose examples are curves, no rows of a table, and which tells scikit-learn so."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
+
+
+class SRVT(TransformerMixin, CurveEstimator):
     """Square-root velocity transforms of curves on a Lie group or homogeneous space: :func:`manifoldnet.curves.srvt`.
 
     Args:
@@ -47,11 +56,6 @@ class SRVT(TransformerMixin, BaseEstimator):
         self.norm = norm
         self.dt = dt
         self.cells = cells
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
-        return tags
 
     def fit(self, X: Curves, y: object = None) -> SRVT:
         """Note the number of coordinates; nothing is learned.
@@ -106,7 +110,7 @@ class SRVT(TransformerMixin, BaseEstimator):
         return srvt(curves, self.group, self.side, self.norm, dt)
 
 
-class ElasticKNNClassifier(ClassifierMixin, BaseEstimator):
+class ElasticKNNClassifier(ClassifierMixin, CurveEstimator):
     """Vote of the nearest transforms under the elastic distance.
 
     Args:
@@ -136,11 +140,6 @@ class ElasticKNNClassifier(ClassifierMixin, BaseEstimator):
         self.scale = scale
         self.weights = weights
         self.refine = refine
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
-        return tags
 
     def fit(self, X: Curves, y: ArrayLike) -> ElasticKNNClassifier:
         """Keep the transforms X with labels y.

@@ -15,9 +15,10 @@ from torch import Tensor
 from manifoldnet.arrays import as_tensor
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import FEWEST, check_fittable, direction_count, tensor_model_holds
+from manifoldnet.dti.metrics import bounded
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.errors import InputError
-from manifoldnet.linalg import compilation, sym_from_vector, sym_to_vector
+from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
 from manifoldnet.training import SavedModel
 
@@ -254,9 +255,8 @@ def filtered(
     out = model.followed(logs, out.to(logs.dtype), fit, known.directions, strength)
     result = tensors.clone()
     # the network's correction of a mean must not leave the range that its input was brought to
-    values, vectors = torch.linalg.eigh(sym_from_vector(out.movedim(0, -1)[mask].double()))
-    relative = values.clamp(*(math.log(limit) for limit in EIGENVALUES)).exp()
-    exponentials = (vectors * relative[:, None, :]) @ vectors.mT
+    limits = (math.log(limit) for limit in EIGENVALUES)
+    exponentials = sym_expm(bounded(sym_from_vector(out.movedim(0, -1)[mask].double()), *limits))
     result[mask] = (scale * 0.5 * (exponentials + exponentials.mT)).to(tensors.dtype)
     with torch.inference_mode():
         error = (0.5 * model.net.error(features[None])[0, 0]).exp().to(tensors.dtype)
