@@ -20,6 +20,7 @@ from manifoldnet.linalg import wrap_angle
 from manifoldnet.training import SavedModel
 
 TILE = 768
+NOTHING_SEEN = 0.1  # modulus of results below which their angles are rounding errors as much as anything
 SURROUNDINGS = 31  # side in pixels of the square whose moduli say how far a single one can be trusted
 Image = TypeVar("Image", np.ndarray, Tensor)
 
@@ -76,10 +77,13 @@ class InsarDenoiser(SavedModel):
         """The mean of the results for the images and for their transposes, in these rows and columns.
 
         So rows and columns are treated alike, and of the error the part that depends on which is which goes down.
+        Where that is next to nothing a pixel keeps its own phase, which turns with a common phase whatever its modulus.
         """
         (upright,) = self.net(known, cut)
         (transposed,) = self.net(Observed(*(image.mT for image in known)), (cut[1], cut[0]))
-        return 0.5 * (upright + transposed.mT)
+        mean = 0.5 * (upright + transposed.mT)
+        own = known.phasor[(..., *cut)]
+        return torch.where((mean.abs() < NOTHING_SEEN) & (own != 0), mean.abs() * own, mean)
 
     def estimate(self, known: Observed, cut: Cut, kind: int) -> Float[Tensor, "3 b h w"]:
         """Phase, uncertainty and bound of :class:`Denoised` in these rows and columns; ``cut`` as in
