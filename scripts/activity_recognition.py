@@ -30,7 +30,7 @@ def run(problem: Problem, model: str, mirrored: bool, pictures: Path | None) -> 
     print(f"{len(problem.labels)} windows of {people} people, {len(names)} activities: {', '.join(names)}")
     print(f"chance {1 / len(names):.3f}, always the most frequent activity {counts.max() / counts.sum():.3f}")
     outcomes = {}
-    (row,) = evaluate(problem, methods([model], mirrored=mirrored, peers_too=False), outcomes=outcomes)
+    (row,) = evaluate(problem, methods([model], mirrored=mirrored, others=()), outcomes=outcomes)
     right = outcomes[model].predicted == problem.labels
     for fold, (_, test) in enumerate(problem.splits):
         who = ", ".join(map(str, np.unique(problem.subjects[test]).tolist()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,24 +41,32 @@ class Outcome:
     window_seconds: float
 
 
-def methods(models: list[str], *, mirrored: bool = True, peers_too: bool = True) -> dict[str, Method]:
+def methods(models: list[str], *, mirrored: bool = True, others: Sequence[str] | None = None) -> dict[str, Method]:
     """The methods of a table by name.
 
     Args:
         models: names of ours.
         mirrored: whether the mirror image x -> -x of a movement is one that others make; the other classifiers then
             come with raw and with mirrored input.
-        peers_too: whether other classifiers take part.
+        others: names of the other classifiers that take part; None for all that are installed.
+
+    Raises:
+        InputError: a name that there is not, or whose package is not installed.
     """
+    installed = peers()
+    for name in others or ():
+        if name not in installed:
+            known = ", ".join(installed)
+            raise InputError(f"peers: wanted some of {known} (there are more with manifoldnet[peers]), got {name!r}")
 
     def other(make: Callable[[], object], helped: bool) -> Method:
         return Method(lambda problem: Peer(make, mirrored=helped))
 
     made = {name: ours(name, mirrored=mirrored) for name in models}
-    for name, make in peers().items() if peers_too else ():
-        made[name] = other(make, False)
+    for name in installed if others is None else others:
+        made[name] = other(installed[name], False)
         if mirrored:
-            made[f"{name}, mirrored"] = other(make, True)
+            made[f"{name}, mirrored"] = other(installed[name], True)
     return made
 
 
@@ -184,6 +192,7 @@ def evaluate(
     problem: Problem,
     which: Mapping[str, Method],
     *,
+    moved: Problem | None = None,
     reference: str | None = None,
     progress: Callable[[str], None] | None = None,
     outcomes: dict[str, Outcome] | None = None,
@@ -193,9 +202,11 @@ def evaluate(
     Args:
         problem: windows and splits.
         which: the methods by name.
+        moved: the same windows as sensors measure that are mounted otherwise; rows then say what share of these is
+            recognised, ``mounted otherwise``, and by how much that is less, ``fall``.
         reference: the method from which gains are counted; none when None.
         progress: called with a line of text before each fit.
-        outcomes: filled with what each method said, for pictures.
+        outcomes: filled with what each method said of ``problem``, for pictures.
 
     Raises:
         InputError: the reference is none of the methods.
@@ -203,22 +214,17 @@ def evaluate(
     if reference is not None and reference not in which:
         raise InputError(f"reference: wanted one of {', '.join(which)}, got {reference!r}")
     found = {} if outcomes is None else outcomes
+    again: dict[str, Row] = {}
     for name, method in which.items():
         tell = None if progress is None else (lambda line, name=name: progress(f"{name}, {line}"))
-        (found[name],) = run(method, problem, progress=tell)
+        found[name], *rest = run(method, problem, *([] if moved is None else [moved]), progress=tell)
+        before, *after = (_of_folds(problem, outcome) for outcome in (found[name], *rest))
+        again[name] = {"mounted otherwise": after[0], "fall": before - after[0]} if after else {}
     other = None if reference is None else found[reference]
-    return [row(name, problem, found[name], None if name == reference else other) for name in which]
+    return [row(name, problem, found[name], None if name == reference else other) | again[name] for name in which]
 
 
-def remounted(
-    name: str,
-    method: Method,
-    problem: Problem,
-    moved: Problem,
-    progress: Callable[[str], None] | None = None,
-) -> Row:
-    """Mean accuracy over the splits on windows as they are, and on those of sensors mounted otherwise (``moved``)."""
-    outcomes = run(method, problem, moved, progress=progress)
-    right = [outcome.predicted == problem.labels for outcome in outcomes]
-    shares = [float(np.mean([one[there].mean() for _, there in problem.splits])) for one in right]
-    return {"method": name, "windows": shares[0], "mounted otherwise": shares[1], "fall": shares[0] - shares[1]}
+def _of_folds(problem: Problem, outcome: Outcome) -> float:
+    """Mean over the splits of the share of windows that were recognised."""
+    right = outcome.predicted == problem.labels
+    return float(np.mean([right[there].mean() for _, there in problem.splits]))

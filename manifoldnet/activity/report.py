@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from manifoldnet.activity import problems
-from manifoldnet.activity.evaluate import Outcome, Row, evaluate, methods, of_recordings, ours, remounted
+from manifoldnet.activity.evaluate import Outcome, Row, evaluate, methods, of_recordings
 from manifoldnet.activity.io import read
 from manifoldnet.activity.motion_pictures import mean_motions, warped_pair
 from manifoldnet.activity.plot import confusion
@@ -33,18 +33,21 @@ def report(
     models: list[str],
     *,
     sides: bool = False,
-    peers_too: bool = True,
+    others: Sequence[str] | None = None,
     folds: int = 5,
     pictures: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, list[Row]]:
-    """Tables by title: our models and the others on the same splits, and on HAPT with sensors mounted otherwise.
+    """Tables by title: our models and the others on the same splits.
+
+    On HAPT rows also say what is recognised where sensors of the test subjects are mounted otherwise, and a second
+    table is of ours where each recording is turned into its own frame.
 
     Args:
         data: "watch", "hapt", "basic-motions", or the path of a file.
         models: names of ours; gains are counted from the first.
         sides: whether they are told, where they are known.
-        peers_too: whether other classifiers take part.
+        others: names of the other classifiers that take part; None for all that are installed.
         folds: by subject.
         pictures: folder for a confusion matrix of each of ours over the recordings, ``<model>.png``, for two windows of
             one activity at one pace, ``aligned.png``, and for the mean motion of each, ``means.png``.
@@ -56,10 +59,11 @@ def report(
     # on the body's front, and where nothing is known of the frame, x -> -x is no symmetry
     mirrored = data not in ("hapt", "basic-motions")
     outcomes: dict[str, Outcome] = {}
-    which = methods(models, mirrored=mirrored, peers_too=peers_too)
+    which = methods(models, mirrored=mirrored, others=others)
+    moved = problems.hapt(folds, mounts=MOUNTS) if data == "hapt" else None
     told = " and the wrist" if problem.sides is not None else ""
     seen = "subjects not seen in the fit" if len(problem.splits) > 1 else "the given split"
-    rows = evaluate(problem, which, reference=next(iter(which)), progress=progress, outcomes=outcomes)
+    rows = evaluate(problem, which, moved=moved, reference=next(iter(which)), progress=progress, outcomes=outcomes)
     tables = {f"{data}: windows{told}, {seen}": rows}
     if pictures is not None:
         for name in models:
@@ -68,24 +72,7 @@ def report(
         warped_pair(problem.windows[first], problem.windows[second], problem.rate, pictures / "aligned.png")
         mean_motions(problem.windows, problem.labels, problem.rate, pictures / "means.png")
     if data == "hapt":
-        tables["hapt: sensors of the test subjects mounted otherwise"] = _mounted_otherwise(
-            models, peers_too, folds, progress
-        )
+        own, own_moved = (problems.hapt(folds, own_frame=True, mounts=seed) for seed in (None, MOUNTS))
+        mine = methods(models, mirrored=mirrored, others=())
+        tables["hapt: each recording in its own frame"] = evaluate(own, mine, moved=own_moved, progress=progress)
     return tables
-
-
-def _mounted_otherwise(
-    models: list[str], peers_too: bool, folds: int, progress: Callable[[str], None] | None
-) -> list[Row]:
-    own, own_moved = (problems.hapt(folds, own_frame=True, mounts=seed) for seed in (None, MOUNTS))
-    plain, moved = problems.hapt(folds), problems.hapt(folds, mounts=MOUNTS)
-    rows = []
-    for name in models:
-        rows.append(
-            remounted(f"{name}, in the recording's own frame", ours(name, mirrored=False), own, own_moved, progress)
-        )
-        rows.append(remounted(name, ours(name, mirrored=False), plain, moved, progress))
-    others = methods([], peers_too=peers_too)
-    if "ROCKET" in others:
-        rows.append(remounted("ROCKET", others["ROCKET"], plain, moved, progress))
-    return rows

@@ -71,7 +71,9 @@ def evaluate_activity(
     data: Annotated[str, typer.Option(help="watch, hapt, basic-motions, or a file of recordings")] = "watch",
     models: Annotated[str, typer.Option(help="ours to fit: best,fast,network,inception,pieces,elastic,...")] = "fast",
     sides: Annotated[bool, typer.Option("--sides", help="tell which wrist wore the sensor")] = False,
-    peers: Annotated[bool, typer.Option(help="fit ROCKET and others as well; most want manifoldnet[peers]")] = True,
+    peers: Annotated[
+        str, typer.Option(help="fitted as well: all, none, or ROCKET,MiniROCKET,...; most want manifoldnet[peers]")
+    ] = "all",
     folds: Annotated[int, typer.Option(min=2, help="by subject")] = 5,
     pictures: Annotated[Path | None, typer.Option(help="folder for confusion matrices and motions")] = None,
 ) -> None:
@@ -80,10 +82,11 @@ def evaluate_activity(
 
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)  # what cannot be made is refused before the work
-    names = [name.strip() for name in models.split(",") if name.strip()]
+    names, chosen = ([name.strip() for name in given.split(",") if name.strip()] for given in (models, peers))
+    others = {"all": None, "none": []}.get(peers, chosen)
     with console.status("fitting") as status:
         tables = report(
-            data, names, sides=sides, peers_too=peers, folds=folds, pictures=pictures,
+            data, names, sides=sides, others=others, folds=folds, pictures=pictures,
             progress=lambda line: status.update(Text(line)),
         )  # fmt: skip
     for title, rows in tables.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from manifoldnet.activity import problems, report
-from manifoldnet.activity.evaluate import Outcome, evaluate, methods, of_recordings, ours, remounted, row, run
+from manifoldnet.activity.evaluate import Outcome, evaluate, methods, of_recordings, ours, row, run
 from manifoldnet.activity.io import Recording
 from manifoldnet.activity.peers import OF_AEON, Moments, Peer, PlainNet
 from manifoldnet.activity.train import Recordings
@@ -152,15 +152,18 @@ def test_methods():
     assert names[:2] == ["fast", "best"]
     assert {"plain CNN", "plain CNN, mirrored"} < set(names)
     assert "plain CNN, mirrored" not in methods(["fast"], mirrored=False)
-    assert list(methods(["fast"], peers_too=False)) == ["fast"]
+    assert list(methods(["fast"], others=[])) == ["fast"]
+    assert list(methods(["fast"], others=["plain CNN"])) == ["fast", "plain CNN", "plain CNN, mirrored"]
     with pytest.raises(InputError, match="oracle"):
         methods(["oracle"])
+    with pytest.raises(InputError, match=r"peers.*plain CNN.*oracle"):
+        methods(["fast"], others=["oracle"])
 
 
 def test_mounted_otherwise():
     whole = echoing(4)
     moved = replace(whole, windows=np.zeros_like(whole.windows))
-    found = remounted("echo", ours_echo([]), whole, moved)
+    (found,) = evaluate(whole, {"echo": ours_echo([])}, moved=moved)
     assert found["windows"] - found["mounted otherwise"] == pytest.approx(found["fall"])
     assert found["mounted otherwise"] == pytest.approx(
         np.mean([(whole.labels[test] == "ABD").mean() for _, test in whole.splits])
@@ -223,7 +226,7 @@ def test_peers_of_aeon(name):
 def test_report(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "problem_of", lambda data, folds: problem(folds, side=True))
     for sides in (False, True):
-        tables = report.report("mine.npz", ["fast"], sides=sides, peers_too=False, folds=2, pictures=tmp_path)
+        tables = report.report("mine.npz", ["fast"], sides=sides, others=[], folds=2, pictures=tmp_path)
         ((title, rows),) = tables.items()
         assert ("wrist" in title) == sides
         assert rows[0]["windows"] > 0.9
@@ -233,7 +236,7 @@ def test_report(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(cached("basic-motions") is None, reason="needs manifoldnet data get basic-motions")
 def test_basic_motions():
-    ((title, rows),) = report.report("basic-motions", ["fast"], peers_too=False).items()
+    ((title, rows),) = report.report("basic-motions", ["fast"], others=[]).items()
     assert "the given split" in title
     assert rows[0]["windows"] == 1
 
@@ -262,8 +265,8 @@ def test_watch():
 @pytest.mark.slow
 def test_accuracy_on_the_watch_data():
     """The fast model over the five folds: far above what it would be without the mirror, which is 0.88."""
-    (told,) = evaluate(problems.watch(), methods(["fast"], peers_too=False))
-    (untold,) = evaluate(problems.watch().without_sides(), methods(["fast"], peers_too=False))
+    (told,) = evaluate(problems.watch(), methods(["fast"], others=[]))
+    (untold,) = evaluate(problems.watch().without_sides(), methods(["fast"], others=[]))
     assert told["windows"] > 0.92
     assert told["recordings"] > 0.95
     assert untold["windows"] > 0.90

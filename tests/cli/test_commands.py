@@ -178,7 +178,7 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
     asked = []
 
     def report(data, models, *, progress, **rest):
-        asked.append((data, models, rest["sides"], rest["peers_too"], rest["folds"]))
+        asked.append((data, models, rest["sides"], rest["others"], rest["folds"]))
         progress("[1/2]")
         return {"watch [windows]": rows}
 
@@ -191,12 +191,17 @@ def test_evaluate(cli, weights, tmp_path, monkeypatch):
         (["insar", "--shapes", "--pictures", tmp_path / "b", "--weights", weights["insar"]], ["squares 0.7"]),
         (["dti", "--phantoms", 1, "--weights", weights["dti"]], ["phantom, SNR 10", "manifoldnet, tensors only"]),
         (["activity"], ["watch [windows]", "chance", "0.5"]),
-        (["activity", "--data", "hapt", "--models", "fast, best", "--sides", "--no-peers", "--folds", 3], ["chance"]),
+        (["activity", "--data", "hapt", "--models", "fast, best", "--sides", "--peers", "none"], ["chance"]),
+        (["activity", "--peers", "ROCKET, Hydra", "--folds", 3], ["chance"]),
     ):
         code, out, err = cli("evaluate", *arguments)
         assert (code, err) == (0, "")
         assert all(word in out for word in words)
-    assert asked == [("watch", ["fast"], False, True, 5), ("hapt", ["fast", "best"], True, False, 3)]
+    assert asked == [
+        ("watch", ["fast"], False, None, 5),
+        ("hapt", ["fast", "best"], True, [], 5),
+        ("watch", ["fast"], False, ["ROCKET", "Hydra"], 3),
+    ]
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"looks-1.png", "looks-4.png"}
     assert len(list((tmp_path / "b").glob("*.png"))) == 18
 
