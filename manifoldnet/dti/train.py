@@ -22,7 +22,7 @@ from manifoldnet.training.batches import split
 from manifoldnet.training.fit import check_device
 from manifoldnet.training.optimizers import OPTIMIZERS, check_optimizer
 
-FA_WEIGHT = 10.0
+FA_WEIGHT = 5.0
 CONFIG = Path(__file__).parent / "weights" / "default.json"
 
 
