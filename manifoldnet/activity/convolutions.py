@@ -31,7 +31,6 @@ class ConvolutionModel(BaseEstimator):
         names: names of the channels.
         families: number of families for each spacing and each of series and differences.
         copies: number of re-mounted copies of each training window.
-        every: 1 to learn from all training windows, k from each k-th, where they overlap.
         angle: deviation in rad of the re-mounting about each axis.
         seed: of kernels and copies.
     """
@@ -47,7 +46,6 @@ class ConvolutionModel(BaseEstimator):
         copies: int = 0,
         angle: float = 0.3,
         mirror: bool = True,
-        every: int = 1,
         seed: int = 0,
     ) -> None:
         self.rate = rate
@@ -56,7 +54,6 @@ class ConvolutionModel(BaseEstimator):
         self.copies = copies
         self.angle = angle
         self.mirror = mirror
-        self.every = every
         self.seed = seed
 
     def fit(
@@ -69,8 +66,6 @@ class ConvolutionModel(BaseEstimator):
         """Learn; see :class:`~manifoldnet.activity.window_model.WindowModel`."""
         rng = np.random.default_rng(self.seed)
         self.classes_ = np.unique(labels)
-        windows, labels, groups = windows[:: self.every], labels[:: self.every], groups[:: self.every]
-        sides = None if sides is None else sides[:: self.every]
         codes = np.searchsorted(self.classes_, labels)
         parts = np.unique(groups, return_inverse=True)[1]
         whole = canonical(windows, sides)

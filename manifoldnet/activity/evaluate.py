@@ -11,7 +11,7 @@ import numpy as np
 
 from manifoldnet.activity.models import build, named
 from manifoldnet.activity.peers import Peer, peers
-from manifoldnet.activity.problems import OVERLAP, Dense, Problem
+from manifoldnet.activity.problems import Dense, Problem
 from manifoldnet.activity.window_model import WindowModel
 from manifoldnet.errors import InputError
 
@@ -75,8 +75,7 @@ def ours(name: str, *, mirrored: bool) -> Method:
     dense = named(name, "imu").overlap > 1
 
     def make(problem: Problem) -> WindowModel:
-        every = OVERLAP if dense and problem.dense is not None else 1
-        return build(name, "imu", rate=problem.rate, mirror=mirrored, every=every)
+        return build(name, "imu", rate=problem.rate, mirror=mirrored)
 
     return Method(make, dense)
 

@@ -96,11 +96,8 @@ class ActivityClassifier(ClassifierMixin, CurveEstimator):
             raise InputError(f"y: wanted at least two classes, got {len(np.unique(labels))}")
         wrists = self._sides(X, sides)
         check_device(self.device)
-        self._unfitted()  # what is wrong with the arguments is said before the work
-        overlap = named(self.model, self.kind).overlap
-        pieces, owner = self._pieces(X, self.seconds / overlap)
-        apart = len(pieces) if overlap == 1 else len(self._pieces(X, self.seconds)[0])
-        model = self._unfitted(every=max(1, round(len(pieces) / apart)))
+        model = self._unfitted()  # what is wrong with the arguments is said before the work
+        pieces, owner = self._pieces(X, self.seconds / named(self.model, self.kind).overlap)
         self.config_: dict[str, Any] = {}
         self.with_sides_ = wrists is not None
         self.model_ = model.fit(pieces, labels[owner], who[owner], None if wrists is None else wrists[owner])
@@ -123,13 +120,13 @@ class ActivityClassifier(ClassifierMixin, CurveEstimator):
             raise InputError(f"sides: wanted 0 (left) or 1 (right), got {np.unique(array).tolist()}")
         return array.astype(np.int64)
 
-    def _unfitted(self, **arguments: Any) -> WindowModel:
+    def _unfitted(self) -> WindowModel:
         if self.kind not in KINDS:
             raise InputError(f"kind: wanted one of {', '.join(KINDS)}, got {self.kind!r}")
         if not self.rate > 0:
             raise InputError(f"rate: wanted a positive number of samples per second, got {self.rate}")
         given = {name: getattr(self, name) for name in ("rate", "seed", "device", "mirror")}
-        return build(self.model, self.kind, **{**given, **arguments, **(self.options or {})})
+        return build(self.model, self.kind, **{**given, **(self.options or {})})
 
     def curve_of(self, recording: Recording) -> np.ndarray:
         """The samples of a recording at this classifier's rate.

@@ -33,9 +33,8 @@ MODELS: dict[str, Named] = {
     "best": Named(
         (
             Part("convolutions", "ConvolutionModel", {"copies": 2}),
-            Part("inception", "InceptionModel", {}),
+            Part("network", "LieNetworkClassifier", {}),
         ),
-        overlap=4,
     ),
     "inception": Named((Part("inception", "InceptionModel", {}),), overlap=4),
     "invariant": Named((Part("convolutions", "ConvolutionModel", {"names": ("invariants",)}),)),
@@ -68,7 +67,7 @@ def build(model: str, kind: str, **arguments: Any) -> WindowModel:
     Raises:
         InputError: as :func:`named`, or an argument that no part takes.
     """
-    members, taken = [], {"rate", "seed", "device", "mirror", "every"}
+    members, taken = [], {"rate", "seed", "device", "mirror"}
     for module, name, own in named(model, kind).parts:
         made = getattr(import_module(f"manifoldnet.activity.{module}"), name)
         given = {key: value for key, value in arguments.items() if key in signature(made).parameters}

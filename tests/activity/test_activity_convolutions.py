@@ -123,17 +123,12 @@ def test_probabilities_seeds_and_state(told):
         ConvolutionModel().restore(told.classes_, {})
 
 
-def test_copies_and_every(told):
+def test_copies(told):
     windows, labels, sides = movements(80, 0)
     groups = np.arange(80) // 8
     unseen, truth, wrists = movements(100, 1)
     model = ConvolutionModel(families=8, copies=2).fit(windows, labels, groups, sides)
     assert np.mean(model.classes_[model.predict_proba(unseen, wrists).argmax(1)] == truth) > 0.95
-    every, half = (
-        ConvolutionModel(families=4, every=k).fit(windows[::j], labels[::j], groups[::j], sides[::j])
-        for k, j in ((2, 1), (1, 2))
-    )
-    np.testing.assert_array_equal(every.predict_proba(unseen, wrists), half.predict_proba(unseen, wrists))
 
 
 def test_one_group_and_short_windows():

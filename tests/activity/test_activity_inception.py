@@ -79,14 +79,14 @@ def test_ensemble(told):
 
 def test_models_by_name():
     for name, (parts, kinds, _) in MODELS.items():
-        made = build(name, kinds[0], rate=25.0, seed=3, mirror=False, device="cpu", every=2)
+        made = build(name, kinds[0], rate=25.0, seed=3, mirror=False, device="cpu")
         members = made.members if len(parts) > 1 else [made]
         for member in members:
             given = member.get_params()
             assert (given["rate"], given["seed"]) == (25.0, 3)
             assert given.get("mirror", False) is False
     assert named("auto", "imu") == MODELS[DEFAULT["imu"]]
-    assert build("best", "imu", steps=7).members[1].steps == 7
+    assert build("best", "imu", epochs=7).members[1].epochs == 7
     for name, kind, rest, words in (
         ("oracle", "imu", {}, "model.*oracle"),
         ("best", "rotations", {}, "model.*rotations"),

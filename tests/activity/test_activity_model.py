@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from manifoldnet.activity.channels import attitudes
 from manifoldnet.activity.io import Recording
 from manifoldnet.activity.model import ActivityClassifier
+from manifoldnet.activity.models import build
 from manifoldnet.activity.neighbours import ElasticMetric
 from manifoldnet.activity.train import SHIPPED, shipped_config, train, watch
 from manifoldnet.activity.windows import mirror
@@ -285,14 +286,25 @@ def test_a_short_curve_is_slowed_down():
     np.testing.assert_allclose(ends[1][180], ends[0][81], atol=1e-9)
 
 
-def test_dense_windows_are_for_networks_alone():
-    """ "best" cuts four windows where "fast" cuts one; what sees every fourth alone sees as many."""
+def test_some_models_learn_from_windows_that_overlap(monkeypatch):
+    """ "inception" is shown about four windows where "fast" is shown one."""
     X, y = examples(measured, 9, 0)
     X = [np.concatenate([x] * 10)[:800] for x in X]
-    options = {"families": 2, "copies": 0, "steps": 1, "batch": 4, "filters": 2}
-    best = ActivityClassifier(model="best", options=options).fit(X, y)
-    assert best.model_.members[0].every == 3  # 13 windows, and 4 that do not overlap
-    assert best.predict(X[:2]).shape == (2,)
+    shown = {}
+    for name, options in (("fast", {"families": 2}), ("inception", {"steps": 1, "batch": 4, "filters": 2})):
+        kind = type(build(name, "imu"))
+        fit = kind.fit
+        seen = shown.setdefault(name, [])
+        monkeypatch.setattr(
+            kind,
+            "fit",
+            lambda self, windows, *rest, fit=fit, seen=seen: seen.append(len(windows)) or fit(self, windows, *rest),
+        )
+        found = ActivityClassifier(model=name, options=options).fit(X, y)
+        assert found.predict(X[:2]).shape == (2,)
+    assert shown == {
+        name: [sum((len(x) - 200) // step + 1 for x in X)] for name, step in (("fast", 200), ("inception", 50))
+    }
 
 
 # files ---------------------------------------------------------------------------------------------------------------
