@@ -85,8 +85,7 @@ def crops(config: dict[str, Any], tenth: bool) -> Crops:
     """The training data of the configuration, or a tenth of them."""
     if not tenth:
         return Crops(pools(config), config)
-    few = {"phantoms": max(1, config["phantoms"] // 10)}
-    phantoms, scans = pools({**config, **few})
+    phantoms, scans = pools({**config, "phantoms": max(1, config["phantoms"] // 10)})
     (scan,) = scans.sources
     assert isinstance(scan, ScanSource)
     part = dataclasses.replace(scan, signals=scan.signals[TENTH].contiguous(), mask=scan.mask[TENTH])

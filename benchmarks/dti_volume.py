@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from manifoldnet.cli.terminal import peak_memory
-from manifoldnet.dti.evaluate import gradients
+from manifoldnet.dti.examples import protocol
 from manifoldnet.dti.fit import wls
 from manifoldnet.dti.model import denoise
 from manifoldnet.dti.noise import rician
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     torch.set_num_threads(parser.parse_args().threads)
-    bvals, bvecs = gradients(DIRECTIONS)
+    bvals, bvecs = protocol(DIRECTIONS)
     scene = phantom(max(SHAPE) // 2, np.random.default_rng(0))
     octant = rician(signal(scene.tensors, scene.s0, bvals, bvecs), 1 / SNR, torch.Generator().manual_seed(0))
     signals = octant.repeat(2, 2, 2, 1)[tuple(slice(n) for n in SHAPE)].float()

@@ -133,6 +133,12 @@ def _training(problem: Problem, here: np.ndarray, *, dense: bool) -> Dense:
     return Dense(known.windows[chosen], known.labels[chosen], known.subjects[chosen], sides)
 
 
+def of_folds(problem: Problem, outcome: Outcome) -> np.ndarray:
+    """(splits,) share of each test set's windows that were recognised."""
+    right = outcome.predicted == problem.labels
+    return np.array([right[there].mean() for _, there in problem.splits])
+
+
 def of_subjects(problem: Problem, outcome: Outcome) -> np.ndarray:
     """(subjects,) share of each tested subject's windows that were recognised."""
     right = outcome.predicted == problem.labels
@@ -164,15 +170,14 @@ def row(name: str, problem: Problem, outcome: Outcome, reference: Outcome | None
     ``windows`` is the mean over the splits and ``sd`` its deviation; ``s.e.`` that of the mean over subjects;
     ``gain`` the mean over subjects of the difference from the reference, with ``its s.e.``, nan without one.
     """
-    right = outcome.predicted == problem.labels
-    folds = [float(right[there].mean()) for _, there in problem.splits]
+    folds = of_folds(problem, outcome)
     people = of_subjects(problem, outcome)
     truth, voted = of_recordings(problem, outcome)
     gains = np.full(len(people), np.nan) if reference is None else people - of_subjects(problem, reference)
     return {
         "method": name,
-        "windows": float(np.mean(folds)),
-        "sd": float(np.std(folds)),
+        "windows": float(folds.mean()),
+        "sd": float(folds.std()),
         "s.e.": _error(people),
         "recordings": float(np.mean(truth == voted)),
         "gain": float(gains.mean()),
@@ -217,13 +222,7 @@ def evaluate(
     for name, method in which.items():
         tell = None if progress is None else (lambda line, name=name: progress(f"{name}, {line}"))
         found[name], *rest = run(method, problem, *([] if moved is None else [moved]), progress=tell)
-        before, *after = (_of_folds(problem, outcome) for outcome in (found[name], *rest))
+        before, *after = (float(of_folds(problem, outcome).mean()) for outcome in (found[name], *rest))
         again[name] = {"mounted otherwise": after[0], "fall": before - after[0]} if after else {}
     other = None if reference is None else found[reference]
     return [row(name, problem, found[name], None if name == reference else other) | again[name] for name in which]
-
-
-def _of_folds(problem: Problem, outcome: Outcome) -> float:
-    """Mean over the splits of the share of windows that were recognised."""
-    right = outcome.predicted == problem.labels
-    return float(np.mean([right[there].mean() for _, there in problem.splits]))
