@@ -9,18 +9,22 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from manifoldnet.arrays import as_tensor
 from manifoldnet.errors import InputError
 from manifoldnet.insar.calibration import Calibration, input_kind
 from manifoldnet.insar.moduli import coherence_of_phasors, mean_around, relative_modulus
-from manifoldnet.insar.phase_net import Cut, Observed, PhaseNet, around
+from manifoldnet.insar.phase_net import WIDE, Cut, Observed, PhaseNet, around
 from manifoldnet.insar.tiles import by_tiles
 from manifoldnet.linalg import wrap_angle
 from manifoldnet.training import SavedModel
 
 TILE = 768
-NOTHING_SEEN = 0.1  # modulus of results below which their angles are rounding errors as much as anything
+#: the least modulus of a result times that of the frame it was found in, and the least one of its continuation, with
+#: which rounding errors of float32 turn a phase by less than 1e-5
+STEADY, CONTINUED = 0.02, 0.08
+BESIDE = 5  # side in pixels of the square whose shortest frame counts
 SURROUNDINGS = 31  # side in pixels of the square whose moduli say how far a single one can be trusted
 Image = TypeVar("Image", np.ndarray, Tensor)
 
@@ -60,11 +64,15 @@ class InsarDenoiser(SavedModel):
     @property
     def margin(self) -> int:
         """Pixels on each side that an estimate can depend on, a multiple of ``net.factor``."""
-        return self.net.margin + self._widened
+        return self.net.margin + self._continued_from + self._widened
 
     @property
     def _widened(self) -> int:
         return self.net.whole(SURROUNDINGS // 2)
+
+    @property
+    def _continued_from(self) -> int:
+        return self.net.whole(WIDE[0])
 
     def forward(self, *known: Tensor) -> list[Complex[Tensor, "b h w"]]:
         """The outputs of all stages for an :class:`Observed`, the last one being the filtered phasors.
@@ -77,13 +85,27 @@ class InsarDenoiser(SavedModel):
         """The mean of the results for the images and for their transposes, in these rows and columns.
 
         So rows and columns are treated alike, and of the error the part that depends on which is which goes down.
-        Where that is next to nothing a pixel keeps its own phase, which turns with a common phase whatever its modulus.
+        Phases are those of :meth:`steady`.
         """
-        (upright,) = self.net(known, cut)
-        (transposed,) = self.net(Observed(*(image.mT for image in known)), (cut[1], cut[0]))
-        mean = 0.5 * (upright + transposed.mT)
-        own = known.phasor[(..., *cut)]
-        return torch.where((mean.abs() < NOTHING_SEEN) & (own != 0), mean.abs() * own, mean)
+        area, inside = around(cut, self._continued_from, self.net.factor, known.phasor.shape[-2:])
+        upright, frame = self.net.last(known, (area[1], area[2]))
+        transposed, crossing = self.net.last(Observed(*(image.mT for image in known)), (area[2], area[1]))
+        mean, shorter = 0.5 * (upright + transposed.mT), torch.minimum(frame, crossing.mT)
+        return self.steady(mean, shorter, known.phasor[area])[(..., *inside)]
+
+    def steady(
+        self, mean: Complex[Tensor, "b h w"], frame: Float[Tensor, "b h w"], own: Complex[Tensor, "b h w"]
+    ) -> Complex[Tensor, "b h w"]:
+        """The results, but for other phases where rounding errors could turn theirs.
+
+        Where a phasor is short, or was found in a frame whose modulus is, its angle is that of an error. A window that
+        is wide enough to continue the fringes round it knows better, and where that sees none either a pixel
+        keeps its own phase, which turns with a common phase whatever the moduli are.
+        """
+        firm = -max_pool2d(-frame, BESIDE, stride=1, padding=BESIDE // 2) * mean.abs()
+        wide = self.net.continued(mean).continued
+        other = torch.where(wide.abs() > CONTINUED, wide, own)
+        return torch.where((firm < STEADY) & (other != 0), mean.abs() * other.sgn(), mean)
 
     def estimate(self, known: Observed, cut: Cut, kind: int) -> Float[Tensor, "3 b h w"]:
         """Phase, uncertainty and bound of :class:`Denoised` in these rows and columns; ``cut`` as in

@@ -185,28 +185,37 @@ class PhaseNet(nn.Module):
         """The multiple of :attr:`factor` that is ``reach`` pixels or a little more."""
         return -(-reach // self.factor) * self.factor
 
-    def forward(self, known: Observed, cut: Cut | None = None) -> list[Complex[Tensor, "b h w"]]:
-        """The outputs of all stages, the last one being the result.
+    def forward(self, known: Observed) -> list[Complex[Tensor, "b h w"]]:
+        """The outputs of all stages, the last one being the result."""
+        outputs, result, _ = self._run(known, None)
+        return [*outputs, result]
 
-        With ``cut`` there is only the result in these rows and columns, and stages leave out what it does not depend
-        on. It must start at multiples of :attr:`factor`.
+    def last(self, known: Observed, cut: Cut) -> tuple[Complex[Tensor, "b h w"], Float[Tensor, "b h w"]]:
+        """The result in these rows and columns, and the moduli there of the frame that the last stage worked in.
+
+        Stages leave out what it does not depend on. The cut must start at multiples of :attr:`factor`.
         """
+        _, result, frame = self._run(known, cut)
+        return result, frame.abs()
+
+    def _run(self, known: Observed, cut: Cut | None) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Outputs of the stages, the result and the last frame, the latter two within the cut."""
         trust = known.coherence.clamp_min(0.05)
         weighted = 2 * known.phasor * known.modulus.clamp(max=4) * trust
         bank = torch.stack([self._windowed(weighted, options) for options in BANK], 1)
-        results: list[Tensor] = []
+        outputs: list[Tensor] = []
         so_far = self.begun(bank)
         for stage, margin in zip(self.stages, self.margins, strict=True):
-            if results:
-                so_far = self.continued(results[-1])
+            if outputs:
+                so_far = self.continued(outputs[-1])
             if cut is not None:
                 area, cut = around(cut, margin, self.factor, known.phasor.shape[-2:])
                 known, bank = Observed(*(image[area] for image in known)), bank[area]
                 so_far = Estimate(*(image[area] for image in so_far))
             phasor, said = stage(known, bank, so_far)
-            results.append(phasor)
-        result = self.flown(phasor, said, known)
-        return [*results, result] if cut is None else [result[(..., *cut)]]
+            outputs.append(phasor)
+        inside = ... if cut is None else (..., *cut)
+        return outputs, self.flown(phasor, said, known)[inside], so_far.frame[inside]
 
     def begun(self, bank: Tensor) -> Estimate:
         """The estimate that the first stage starts from."""

@@ -11,8 +11,8 @@ from manifoldnet.errors import InputError
 from manifoldnet.insar import denoise, denoise_array, denoise_dataarray
 from manifoldnet.insar.model import InsarDenoiser
 
-SHAPE = (2, 248, 136)
-CHUNKS = (1, 120, 136)  # neither multiples of the network's factor nor as large as its margin everywhere
+SHAPE = (2, 312, 136)
+CHUNKS = (1, 156, 136)  # neither multiples of the network's factor nor as large as its margin everywhere
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_refusals(stack, network):
     for arguments, words in (
         ((array[0, 0],), r"\(136,\) of float32"),
         ((array.astype(int),), "int64"),
-        ((array, array[:, :7]), r"coherence.*\(2, 248, 136\).*\(2, 7, 136\)"),
+        ((array, array[:, :7]), r"coherence.*\(2, 312, 136\).*\(2, 7, 136\)"),
         ((array, array.astype(complex)), "coherence.*complex"),
         ((array, None, 0.5), "looks"),
     ):

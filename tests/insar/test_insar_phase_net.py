@@ -67,13 +67,15 @@ def test_a_cut_leaves_out_what_does_not_matter(net):
     height, width = net.margin + 3 * net.factor, net.margin + 8 * net.factor
     known = Observed(*(image[:1] for image in observed(width, height=height)))
     whole = net(known)[-1]
+    _, frames = net.last(known, (slice(0, height), slice(0, width)))
     sizes = []
     hooks = [stage.register_forward_hook(lambda m, i, out: sizes.append(out[0].numel())) for stage in net.stages]
     corner, edge, inside = ((0, 33), (16, 48)), ((height - 48, height), (0, 50)), ((32, 40), (112, 121))
     for rows, columns in (corner, edge, inside):
         cut = slice(*rows), slice(*columns)
-        (part,) = net(known, cut)
+        part, frame = net.last(known, cut)
         torch.testing.assert_close(part, whole[(..., *cut)], rtol=0, atol=1e-10)
+        torch.testing.assert_close(frame, frames[(..., *cut)], rtol=0, atol=1e-10)
     for hook in hooks:
         hook.remove()
     assert sizes[0] > sizes[1]

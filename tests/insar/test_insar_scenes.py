@@ -13,7 +13,7 @@ from manifoldnet.insar.model import InsarDenoiser, denoise
 from manifoldnet.insar.scenes import denoise_file
 from manifoldnet.insar.tiles import tiles
 
-SHAPE = (136, 208)
+SHAPE = (136, 240)
 TILE = 80
 
 
