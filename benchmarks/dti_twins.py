@@ -5,6 +5,7 @@ chosen on the slices of the training scan that are kept for that.
 
 python benchmarks/dti_twins.py --seconds 600
 python benchmarks/dti_twins.py --seconds 600 --tenth --seeds 0 1 2
+python benchmarks/dti_twins.py --seconds 1050 --only CNN --seeds 2029 2030 2031 # as long as the shipped weights took
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ class Twin(DtiDenoiser):
         self.net = LogCNN(WIDTH)  # type: ignore[assignment]
 
 
+KINDS: dict[str, type[DtiDenoiser]] = {"CNN": Twin, "ours": DtiDenoiser}
+
+
 def crops(config: dict[str, Any], tenth: bool) -> Crops:
     """The training data of the configuration, or a tenth of them."""
     if not tenth:
@@ -113,6 +117,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--tenth", action="store_true", help="train on a tenth of the data")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     given = parser.parse_args()
     torch.set_num_threads(1)
     gains: dict[tuple[str, str], list[float]] = {}
@@ -120,9 +125,9 @@ def main() -> None:
     for seed in given.seeds:
         config = {**shipped_config(), "seed": seed}
         data = crops(config, given.tenth)
-        for name, kind in (("CNN", Twin), ("ours", DtiDenoiser)):
+        for name in given.only:
             torch.manual_seed(seed)
-            model = kind(config, torch.Generator().manual_seed(seed))
+            model = KINDS[name](config, torch.Generator().manual_seed(seed))
             own = trained(model, data, relative_error, given.seconds, config["optimizer"], config["lr"])
             steps.setdefault(name, []).append(own)
             follow(model)

@@ -25,7 +25,6 @@ from manifoldnet.training import SavedModel
 SLAB = 8
 EIGENVALUES = (1 / 16, 5.0)
 USUAL = 12  # directions where nothing is said
-MEASURED = (8, 20)  # directions with which it was measured how far to follow a network
 COUNTS = (8, 64)  # of directions in training; networks do not know what more of them mean
 SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
@@ -63,10 +62,10 @@ class DtiDenoiser(SavedModel):
     """An :class:`SPDAutoencoder` of matrix logarithms, and how far its results are followed.
 
     Args:
-        config: ``width``, ``embedding`` and ``radius2`` of the autoencoder and two numbers (a, b) each for what goes
-            like a + b / number of directions (8 to 20), clamped to [0, 1]: ``strength``, how far to go from the noisy
-            logarithms, for "tensors" alone and with "signals", and ``lean``, how far from the network's result to the
-            fit to filtered "signals". Kept as ``config`` with whatever else made the weights.
+        config: ``width``, ``embedding`` and ``radius2`` of the autoencoder and two numbers each, a in [0, 1] and b >= 0,
+            for the shares a / (1 + b n) at n directions: ``strength``, how far to go from the noisy logarithms, for
+            "tensors" alone and with "signals", and ``lean``, how far from the network's result to the fit to filtered
+            "signals". Kept as ``config`` with whatever else made the weights.
         generator: source of the initial parameters.
     """
 
@@ -106,9 +105,8 @@ class DtiDenoiser(SavedModel):
 
 
 def _share(law: Sequence[float], directions: float | int) -> float:
-    """a + b / n in [0, 1]; the variance of noise goes like 1 / n. Not followed beyond where it was measured."""
-    n = min(max(directions, MEASURED[0]), MEASURED[1])
-    return min(max(law[0] + law[1] / n, 0.0), 1.0)
+    """a / (1 + b n): noise / (noise + error) of Wiener's filter, where the variance of the noise goes like 1 / n."""
+    return law[0] / (1 + law[1] * directions)
 
 
 @overload

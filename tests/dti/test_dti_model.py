@@ -128,11 +128,11 @@ def test_strength_is_the_way_along_the_geodesic(untrained):
 
 
 def test_the_model_knows_its_strength(untrained):
-    """a + b / directions from 8 to 20, at most 1, and as for 12 where nothing is said of their number."""
+    """a / (1 + b n) at n directions, and as for 12 where nothing is said of their number."""
     tensors = field(5, 5, 4)
-    laws = {"strength": {"tensors": [0.3, 2.4], "signals": [0.5, 0.0]}, "lean": {"signals": [0.25, 0.0]}}
+    laws = {"strength": {"tensors": [0.8, 0.05], "signals": [0.5, 0.0]}, "lean": {"signals": [0.25, 0.0]}}
     tuned = DtiDenoiser({**SMALL, **laws}, torch.Generator().manual_seed(1)).eval()
-    for count, strength in ((None, 0.5), (16, 0.45), (64, 0.42), (8, 0.6), (6, 0.6)):
+    for count, strength in ((None, 0.5), (20, 0.4), (44, 0.25), (6, 0.8 / 1.3)):
         expected = denoise(tensors, model=untrained, directions=count, strength=strength)
         np.testing.assert_allclose(denoise(tensors, model=tuned, directions=count), expected, rtol=1e-6)
     np.testing.assert_array_equal(denoise(tensors, model=untrained), denoise(tensors, model=untrained, strength=1))
