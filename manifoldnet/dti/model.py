@@ -62,8 +62,8 @@ class DtiDenoiser(SavedModel):
     """An :class:`SPDAutoencoder` of matrix logarithms, and how far its results are followed.
 
     Args:
-        config: ``width``, ``embedding`` and ``radius2`` of the autoencoder and two numbers each, a in [0, 1] and b >= 0,
-            for the shares a / (1 + b n) at n directions: ``strength``, how far to go from the noisy logarithms, for
+        config: ``width``, ``embedding``, ``radius2`` of the autoencoder and two numbers each, a in [0, 1], b >= 0, for
+            the shares a / (1 + b n) at n directions: ``strength``, how far to go from the noisy logarithms, for
             "tensors" alone and with "signals", and ``lean``, how far from the network's result to the fit to filtered
             "signals". Kept as ``config`` with whatever else made the weights.
         generator: source of the initial parameters.
