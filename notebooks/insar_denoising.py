@@ -293,7 +293,7 @@ array = xarray.DataArray(phase.numpy(), places, ("y", "x"), "phase", {"units": "
 result = denoise_dataarray(array, estimate.numpy(), looks=4, model=network)
 print(f"{result.dims}, {result.attrs}, chunks {result.chunks}, not computed yet")
 arc = np.abs(wrap(result.values - at_once.numpy())).max()
-print(f"computed: at most {arc:.1e} rad from denoise at once; it sees {network.net.margin} pixels far")
+print(f"computed: at most {arc:.1e} rad from denoise at once; it sees {network.margin} pixels far")
 
 # %% [markdown]
 # ## 6. How far to trust it
