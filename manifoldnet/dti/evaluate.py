@@ -88,9 +88,10 @@ def evaluate_phantoms(
 
     Columns as in :func:`evaluate_scans`, phantoms in the place of splits; the reference is the fit of the signal
     without noise. Classical filters have the parameters with the least d2 on another phantom at the same ratio; those
-    of the affine-invariant metric, slow to tune and near the log-Euclidean ones, are left out by default.
+    of the affine-invariant metric, slow to tune and near the log-Euclidean ones, are left out by default. The model has
+    two rows more: phantoms are smoother than the scans on which its strength was chosen, and gain by all of it.
     """
-    methods = (*QUICK, *networks(model)) if methods is None else methods
+    methods = (*QUICK, *networks(model), *networks(model, strength=1)) if methods is None else methods
     rows: list[Row] = []
     for snr in snrs:
         if progress:

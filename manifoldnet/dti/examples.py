@@ -28,8 +28,8 @@ from manifoldnet.dti.simulate import Phantom, directions, phantom, signal
 from manifoldnet.linalg import sym_to_vector
 
 Window = tuple[slice, slice, slice]
-SNR = (5.0, 45.0)
-PHANTOM_DIRECTIONS = (8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
+SNR = (4.0, 40.0)
+PHANTOM_DIRECTIONS = (8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64)
 SCAN_DIRECTIONS = (8, 25)
 LARGEST_ADDED_NOISE = 0.1
 FLAT = 0.25  # share of the batches of single slices

@@ -126,18 +126,25 @@ def _patch2self(case: Case) -> Tensor:
     return _refitted(case, patch2self(case.signals, case.mask, case.bvals))
 
 
-def networks(model: str | Path | DtiDenoiser = "default", name: str = "manifoldnet") -> list[Method]:
-    """The rows of a model: of tensors alone, told the number of directions, and of tensors with their signals."""
+def networks(
+    model: str | Path | DtiDenoiser = "default", name: str = "manifoldnet", strength: float | int | None = None
+) -> list[Method]:
+    """The rows of a model: of tensors alone, told the number of directions, and of tensors with their signals.
+
+    ``strength`` as in :func:`manifoldnet.dti.model.denoise`; where it is given it is in the names.
+    """
     network = DtiDenoiser.named(model)
+    how = "" if strength is None else f", strength {strength:g}"
 
     def run(case: Case, signals: bool) -> Tensor:
         dwi, bvals, bvecs = (case.signals, case.bvals, case.bvecs) if signals else (None, None, None)
         count = direction_count(case.bvals.numpy())
-        return 1e3 * denoise(1e-3 * case.noisy, case.mask, dwi, bvals, bvecs, network, directions=count)
+        noisy = 1e-3 * case.noisy
+        return 1e3 * denoise(noisy, case.mask, dwi, bvals, bvecs, network, directions=count, strength=strength)
 
     return [
-        Method(f"{name}, tensors only", TENSORS, partial(run, signals=False)),
-        Method(f"{name}, with signals", SIGNALS, partial(run, signals=True)),
+        Method(f"{name}, tensors only{how}", TENSORS, partial(run, signals=False)),
+        Method(f"{name}, with signals{how}", SIGNALS, partial(run, signals=True)),
     ]
 
 

@@ -26,6 +26,7 @@ SLAB = 8
 EIGENVALUES = (1 / 16, 5.0)
 USUAL = 12  # directions where nothing is said
 COUNTS = (8, 64)  # of directions in training; networks do not know what more of them mean
+MOST_OF_SCANS = 24  # in training; only phantoms had more, and networks that are told so smooth like phantoms
 SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
 
@@ -94,14 +95,25 @@ class DtiDenoiser(SavedModel):
     ) -> Float[Tensor, "6 x y z"]:
         """What becomes of noisy logarithms, of the network's and of those of filtered signals.
 
-        ``strength`` is the model's own if it is None; 12 directions are assumed where their number is not known (0).
+        Strength and lean are the model's own if ``strength`` is None, where 12 directions are assumed if their number
+        is not known (0); else there is no lean.
         """
+        if strength is not None:
+            return torch.lerp(logs, out, strength)
         n = directions or USUAL
         if filtered is not None:
             out = torch.lerp(out, filtered, _share(self.lean["signals"], n))
-        if strength is None:
-            strength = _share(self.strength["tensors" if filtered is None else "signals"], n)
-        return torch.lerp(logs, out, strength)
+        return torch.lerp(logs, out, _share(self.strength["tensors" if filtered is None else "signals"], n))
+
+
+def told(directions: float | int, strength: float | int | None = None) -> float:
+    """What the network is told of the number of directions, 0 where it is not known.
+
+    It is clamped to what there was in training: at the model's own strength, for which ``strength`` is None, to the
+    scans', at a given one to the phantoms', which had more.
+    """
+    most = MOST_OF_SCANS if strength is None else COUNTS[1]
+    return float(min(max(directions, COUNTS[0]), most)) if directions else 0.0
 
 
 def _share(law: Sequence[float], directions: float | int) -> float:
@@ -165,7 +177,8 @@ def denoise(
         directions: to how many directions the tensors were fitted, if there are no signals that say so.
         strength: how far to go from each tensor to the network's along the log-Euclidean geodesic, in [0, 1]; None for
             what was best for so many directions on the slices of a real scan that the model was tuned on. Smooth fields
-            gain by more.
+            gain by more; where it is given, the network also learns of more than 24 directions that there are so many,
+            which only phantoms had in training, and it takes what it sees for as smooth.
         uncertainty: return how far from the truth the tensors may be as well; it was learned for no other strength.
 
     Returns:
@@ -222,12 +235,12 @@ def told_by_signals(tensors: Tensor, mask: Tensor, dwi: Tensor, bvals: Any, bvec
         )
     measured = dwi.to(tensors.device)[..., torch.from_numpy(holds)].to(tensors.dtype)
     alive = measured.isfinite().all(-1) & (measured > 0).all(-1)
-    told = mask & alive
+    seen = mask & alive
     b_used, v_used = (torch.as_tensor(g[holds], dtype=tensors.dtype, device=tensors.device) for g in (b, v))
     sigma, fitted = tensors.new_zeros(mask.shape), tensors.clone()
-    sigma[told] = residual_sigma(measured[told], b_used, v_used, tensors[told])
-    without_noise = mppca(torch.where(alive[..., None], measured, 0.0), told)
-    fitted[told] = wls(without_noise[told], b_used, v_used)
+    sigma[seen] = residual_sigma(measured[seen], b_used, v_used, tensors[seen])
+    without_noise = mppca(torch.where(alive[..., None], measured, 0.0), seen)
+    fitted[seen] = wls(without_noise[seen], b_used, v_used)
     return Known(sigma, direction_count(b[holds]), fitted)
 
 
@@ -248,7 +261,7 @@ def filtered(
     images = [logs, mask[None], known.sigma[None]]
     if known.filtered is not None:
         images.append(logarithms(known.filtered, mask, scale)[0])
-    out, features = by_slabs(model, images, known.directions)
+    out, features = by_slabs(model, images, told(known.directions, strength))
     fit = images[3] if known.filtered is not None else None
     out = model.followed(logs, out.to(logs.dtype), fit, known.directions, strength)
     result = tensors.clone()
@@ -294,7 +307,7 @@ def logarithms(
 
 
 def by_slabs(
-    model: DtiDenoiser, images: list[Tensor], directions: float | int
+    model: DtiDenoiser, images: list[Tensor], directions: float
 ) -> tuple[Float[Tensor, "6 x y z"], Float[Tensor, "width x y z"]]:
     """The network's output and features; the means, which need most of the memory, slab by slab along z.
 
@@ -302,11 +315,11 @@ def by_slabs(
         model: the denoiser.
         images: logarithms (6, x, y, z), mask and noise level (1, x, y, z), and logarithms of filtered signals if there
             are any.
-        directions: number of directions, 0 if it is not known.
+        directions: their number as it is :func:`told`.
     """
     logs, mask, sigma, *rest = (x[None] if x.dtype == torch.bool else x[None].float() for x in images)
     filtered = rest[0] if rest else None
-    count = logs.new_full((1,), float(min(max(directions, COUNTS[0]), COUNTS[1]) if directions else 0))
+    count = logs.new_full((1,), directions)
     with torch.inference_mode():
         out, features = model.net.with_features(logs, mask, sigma, count, filtered, SLAB)
     return out[0], features[0]

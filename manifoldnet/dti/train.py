@@ -23,6 +23,7 @@ from manifoldnet.training.fit import check_device
 from manifoldnet.training.optimizers import OPTIMIZERS, check_optimizer
 
 FA_WEIGHT = 5.0
+LEAST = 1e-3  # of mean squared distances, so that the logarithm of a perfect crop's is finite
 CONFIG = Path(__file__).parent / "weights" / "default.json"
 
 
@@ -73,7 +74,7 @@ def train(
     fit(
         model,
         data,
-        relative_error,
+        log_relative_error,
         OPTIMIZERS[config["optimizer"]](model.parameters(), config["lr"]),
         steps=config["steps"],
         device=device,
@@ -101,7 +102,18 @@ def pools(config: dict[str, Any]) -> list[Pool]:
     return found
 
 
-def relative_error(
+def log_relative_error(model: torch.nn.Module, *example: Tensor) -> Tensor:
+    """Mean over crops of the logarithm of the relative error, which is the gain in dB up to a factor, and of FA_WEIGHT
+    times the squared difference in FA, see :func:`relative_errors`.
+
+    So neither do noisy crops dominate nor, as with the ratio itself, crops of which little noise can be removed. What
+    minimises it is a mean, whose FA is below the mean FA; therefore FA has a part of its own.
+    """
+    ratio, bias = relative_errors(model, *example)
+    return (ratio.log() + FA_WEIGHT * bias.square()).mean()
+
+
+def relative_errors(
     model: torch.nn.Module,
     noisy: Tensor,
     target: Tensor,
@@ -109,12 +121,9 @@ def relative_error(
     mask: Tensor,
     directions: Tensor,
     filtered: Tensor,
-) -> Tensor:
-    """Mean over crops of d^2 to the target over that of the noisy input, d being the affine-invariant distance.
-
-    So noisy crops do not dominate. What minimises it is a mean, whose FA is below the mean FA; therefore the square of
-    the mean difference in FA is added.
-    """
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """For each crop d^2 to the target over that of the noisy input, d being the affine-invariant distance, and the
+    difference in mean FA."""
     out = model(noisy, mask, sigma, directions, filtered if filtered.shape[1] else None)
     estimate, true, given = (sym_expm(sym_from_vector(logs.movedim(1, -1).double())) for logs in (out, target, noisy))
     inside, count = mask[:, 0], mask.sum((1, 2, 3, 4))
@@ -124,7 +133,7 @@ def relative_error(
 
     before, after = (total(affine_squared_distance(true, tensors)) for tensors in (given, estimate))
     bias = total(_fa(estimate) - _fa(true)) / count
-    return (after / (before + 1e-3 * count) + FA_WEIGHT * bias.square()).mean()
+    return (after + LEAST * count) / (before + LEAST * count), bias
 
 
 def _fa(D: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:

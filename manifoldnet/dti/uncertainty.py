@@ -16,17 +16,19 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from manifoldnet.dti.examples import Pool, Source, volume_example
-from manifoldnet.dti.model import DtiDenoiser, by_slabs
+from manifoldnet.dti.model import DtiDenoiser, by_slabs, told
 from manifoldnet.linalg import sym_expm, sym_from_vector
 from manifoldnet.manifolds import SPD
 
 PHANTOMS = 4
 SPLITS = 2  # of the directions of every scan
 LEAST = 1e-4  # of mean squared distances, far below what any measurement leaves
+DECAY = 3e-3  # of squared weights; without, log m is large where a scan is noisier than those of training
 
 
 def calibrate(model: DtiDenoiser, pools: Sequence[Pool], seed: int) -> None:
-    """Set the network's estimate of its own error by maximum likelihood, with new noise on what it was trained on.
+    """Set the network's estimate of its own error by maximum likelihood, less DECAY |weights|^2, with new noise on what
+    it was trained on.
 
     Each pool counts by its share, tensors alone and with signals equally. The distance is that of the tensors at the
     model's own strength, see :func:`errors`.
@@ -43,14 +45,17 @@ def calibrate(model: DtiDenoiser, pools: Sequence[Pool], seed: int) -> None:
     x = np.concatenate([x, np.ones_like(x[:, :1])], 1)
     c, w = torch.cat(squares).double().numpy(), torch.cat(weights).double().numpy()
 
-    def negative_log_likelihood(at: np.ndarray) -> tuple[float, np.ndarray]:
+    def penalised(at: np.ndarray) -> tuple[float, np.ndarray]:
         log_m = (x @ at).clip(np.log(LEAST))
         ratio = c * np.exp(-log_m)
-        return float(w @ (log_m + ratio)), x.T @ (w * (1 - ratio) * (log_m > np.log(LEAST)))
+        value = float(w @ (log_m + ratio)) + DECAY * float(at[:-1] @ at[:-1])
+        gradient = x.T @ (w * (1 - ratio) * (log_m > np.log(LEAST)))
+        gradient[:-1] += 2 * DECAY * at[:-1]
+        return value, gradient
 
     start = np.zeros(x.shape[1])
     start[-1] = np.log(max(float(w @ c) / float(w.sum()), LEAST))
-    best = torch.from_numpy(minimize(negative_log_likelihood, start, jac=True, method="L-BFGS-B").x)
+    best = torch.from_numpy(minimize(penalised, start, jac=True, method="L-BFGS-B").x)
     head = model.net.error
     with torch.no_grad():
         head.weight.copy_(best[:-1].reshape(head.weight.shape))
@@ -70,7 +75,7 @@ def errors(
     example, again = volume_example(source, with_signals, generator)
     mask = example.mask[0]
     images = [example.noisy, example.mask, example.sigma, *([example.filtered] if with_signals else [])]
-    out, features = by_slabs(model, images, float(example.directions))
+    out, features = by_slabs(model, images, told(float(example.directions)))
     fit = example.filtered if with_signals else None
     moved = model.followed(example.noisy, out, fit, float(example.directions))
     tensors, one, other = (_in_mask(logs, mask) for logs in (moved, example.target, again))
