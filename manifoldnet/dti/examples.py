@@ -21,6 +21,7 @@ from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import direction_count, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE
+from manifoldnet.dti.model import COUNTS, MOST_OF_SCANS
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.dti.noise import rician
 from manifoldnet.dti.scan import foreground
@@ -30,7 +31,7 @@ from manifoldnet.linalg import sym_to_vector
 Window = tuple[slice, slice, slice]
 SNR = (4.0, 40.0)
 PHANTOM_DIRECTIONS = (8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64)
-SCAN_DIRECTIONS = (8, 25)
+SCAN_DIRECTIONS = (COUNTS[0], MOST_OF_SCANS + 1)
 LARGEST_ADDED_NOISE = 0.1
 FLAT = 0.25  # share of the batches of single slices
 KNOWN = 0.8  # share of the examples that are told the number of directions

@@ -10,7 +10,7 @@ from manifoldnet.data import cached
 from manifoldnet.dti import uncertainty
 from manifoldnet.dti.examples import PHANTOM_DIRECTIONS, Crops, Pool, phantom_sources
 from manifoldnet.dti.metrics import INPUT_RANGE, fa
-from manifoldnet.dti.model import DtiDenoiser
+from manifoldnet.dti.model import COUNTS, DtiDenoiser
 from manifoldnet.dti.train import FA_WEIGHT, LEAST, log_relative_error, shipped_config, train
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import affine_squared_distance, sym_from_vector
@@ -100,6 +100,7 @@ def test_crops():
     assert 0 < sum(told) / len(told) < 0.5  # one in five of 36
     assert 0.5 < sum(count > 0 for count in counts) / len(counts) < 0.95  # four in five of 72
     assert {count for count in counts if count} <= set(PHANTOM_DIRECTIONS)
+    assert (min(PHANTOM_DIRECTIONS), max(PHANTOM_DIRECTIONS)) == COUNTS  # what networks are told is clamped to it
     assert 0.5 / 40 < min(levels) < max(levels) < 1.5 / 4  # signal-to-noise ratios 4 to 40
 
 
