@@ -7,7 +7,8 @@ python benchmarks/dti_twins.py --seconds 600
 python benchmarks/dti_twins.py --seconds 600 --tenth --seeds 0 1 2
 python benchmarks/dti_twins.py --seconds 1250 --only CNN --seeds 2029 2030 2031 # as long as the shipped weights took
 
-With --ratio on the loss and the share of phantoms that suit the CNN better on scans.
+With --ratio on the loss and the share of phantoms that suit the CNN better on scans. With --refined the last fifth of
+the time is a refinement like that of the shipped weights.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,11 +29,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifoldnet.dti.evaluate import evaluate_scans
-from manifoldnet.dti.examples import Crops, ScanSource
+from manifoldnet.dti.examples import Crops, Example, ScanSource
 from manifoldnet.dti.methods import networks
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.protocol import TRIALS, TUNING
-from manifoldnet.dti.train import FA_WEIGHT, log_relative_error, pools, relative_errors, shipped_config
+from manifoldnet.dti.train import (
+    FA_WEIGHT,
+    log_relative_error,
+    pools,
+    refined_error,
+    refined_weight,
+    relative_errors,
+    shipped_config,
+)
 
 WIDTH = 12  # as many parameters as ours
 DILATIONS = (1, 2, 4, 2)
@@ -100,8 +110,19 @@ def crops(config: dict[str, Any], tenth: bool) -> Crops:
 
 def ratio(model: nn.Module, *example: Tensor) -> Tensor:
     """The loss of which crops with much noise are the smaller part, as little of theirs is left."""
-    errors, bias = relative_errors(model, *example)
+    errors, bias = relative_errors(model, *example[:-1])
     return (errors + FA_WEIGHT * bias.square()).mean()
+
+
+def refined_ratio(model: nn.Module, *example: Tensor) -> Tensor:
+    """The same with the weight of FA that the refinement has."""
+    errors, bias = relative_errors(model, *example[:-1])
+    return (errors + refined_weight(example[-1]) * bias.square()).mean()
+
+
+def shifted(data: Crops, first: int, step: int) -> Example:
+    """The crops from another step on."""
+    return data(first + step)
 
 
 def follow(model: DtiDenoiser) -> None:
@@ -126,11 +147,13 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--tenth", action="store_true", help="train on a tenth of the data")
     parser.add_argument("--ratio", action="store_true", help="the ratio as the loss, fewer phantoms")
+    parser.add_argument("--refined", action="store_true", help="FA counts for more in the last fifth of the time")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    loss = ratio if given.ratio else log_relative_error
-    gains: dict[tuple[str, str], list[float]] = {}
+    losses = (ratio, refined_ratio) if given.ratio else (log_relative_error, refined_error)
+    parts = ((losses[0], 0.8, 1.0), (losses[1], 0.2, 1 / 3)) if given.refined else ((losses[0], 1.0, 1.0),)
+    gains: dict[tuple[str, str], list[tuple[float, float]]] = {}
     steps: dict[str, list[int]] = {}
     for seed in given.seeds:
         config = {**shipped_config(), "seed": seed, **({"scan_share": 0.8} if given.ratio else {})}
@@ -138,22 +161,28 @@ def main() -> None:
         for name in given.only:
             torch.manual_seed(seed)
             model = KINDS[name](config, torch.Generator().manual_seed(seed))
-            own = trained(model, data, loss, given.seconds, config["optimizer"], config["lr"])
-            steps.setdefault(name, []).append(own)
+            done = 0
+            for loss, share, rate in parts:
+                examples = partial(shifted, data, done)
+                seconds = share * given.seconds
+                done += trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"])
+            steps.setdefault(name, []).append(done)
             follow(model)
             for row in evaluate_scans(TRIALS, range(given.splits), networks(model, name)):
                 if str(row["method"]).startswith(name):
-                    gains.setdefault((str(row["data"]), str(row["method"])), []).append(float(row["dSNR dB"]))
+                    figures = float(row["dSNR dB"]), float(row["FA bias"])
+                    gains.setdefault((str(row["data"]), str(row["method"])), []).append(figures)
             size = sum(p.numel() for p in model.parameters())
             print(f"{name}, seed {seed}: {size} parameters, {steps[name][-1]} steps", flush=True)
     what = "a tenth of the data" if given.tenth else "all data"
     title = (
         f"{given.seconds:g} s each on one core, {what}, dSNR in dB, mean and standard error of {len(given.seeds)} seeds"
     )
-    table = Table("data", "method", "dSNR", "+-", title=title, box=box.SIMPLE)
+    table = Table("data", "method", "dSNR", "+-", "FA bias", title=title, box=box.SIMPLE)
     for (trial, method), found in gains.items():
-        spread = np.std(found, ddof=1) / math.sqrt(len(found)) if len(found) > 1 else math.nan
-        table.add_row(trial, method, f"{np.mean(found):.2f}", f"{spread:.2f}")
+        gain, bias = np.transpose(found)
+        spread = np.std(gain, ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else math.nan
+        table.add_row(trial, method, f"{gain.mean():.2f}", f"{spread:.2f}", f"{bias.mean():.3f}")
     Console(width=120).print(table)
 
 

@@ -21,7 +21,7 @@ from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import direction_count, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE
-from manifoldnet.dti.model import COUNTS, MOST_OF_SCANS
+from manifoldnet.dti.model import COUNTS
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.dti.noise import rician
 from manifoldnet.dti.scan import foreground
@@ -31,7 +31,7 @@ from manifoldnet.linalg import sym_to_vector
 Window = tuple[slice, slice, slice]
 SNR = (4.0, 40.0)
 PHANTOM_DIRECTIONS = (8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64)
-SCAN_DIRECTIONS = (COUNTS[0], MOST_OF_SCANS + 1)
+SCAN_DIRECTIONS = (COUNTS[0], 25)
 LARGEST_ADDED_NOISE = 0.1
 FLAT = 0.25  # share of the batches of single slices
 KNOWN = 0.8  # share of the examples that are told the number of directions
@@ -46,12 +46,14 @@ class Measurement(NamedTuple):
         bvals: (n,) s/mm^2.
         bvecs: (n, 3).
         targets: tensors (m, 3, 3) of the voxels in the mask, mm^2/s, whose noise is independent.
+        exact: whether they have no noise.
     """
 
     signals: Tensor
     bvals: Tensor
     bvecs: Tensor
     targets: Sequence[Tensor]
+    exact: bool
 
 
 class Example(NamedTuple):
@@ -64,6 +66,7 @@ class Example(NamedTuple):
         mask: where there are tensors.
         directions: (b,), 0 where it is withheld.
         filtered: of the fit to signals without noise components; no channels where signals are withheld.
+        exact: (b,), whether the target has no noise.
     """
 
     noisy: Tensor
@@ -72,6 +75,7 @@ class Example(NamedTuple):
     mask: Tensor
     directions: Tensor
     filtered: Tensor
+    exact: Tensor
 
 
 @runtime_checkable
@@ -111,7 +115,7 @@ class PhantomSource:
         clean = signal(self.scene.tensors[window], self.scene.s0[window], bvals, bvecs)
         position = float(torch.rand((), generator=generator))
         noisy = rician(clean, 1 / (SNR[0] * (SNR[1] / SNR[0]) ** position), generator)
-        return Measurement(noisy, bvals, bvecs, [wls(clean[inside], bvals, bvecs)] * targets)
+        return Measurement(noisy, bvals, bvecs, [wls(clean[inside], bvals, bvecs)] * targets, exact=True)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,8 @@ class ScanSource:
         )
         inside = measured[self.mask[window]]
         fits = [wls(inside[:, part], self.bvals[part], self.bvecs[part]) for part in rest]
-        return Measurement(rician(measured[..., first], added, generator), self.bvals[first], self.bvecs[first], fits)
+        noisy = rician(measured[..., first], added, generator)
+        return Measurement(noisy, self.bvals[first], self.bvecs[first], fits, exact=False)
 
 
 def phantom_sources(count: int, size: int, seed: int, stream: int) -> list[PhantomSource]:
@@ -228,7 +233,7 @@ def _told(
     measured: Measurement, mask: Tensor, scale: float, level_known: bool, with_signals: bool, count_known: bool
 ) -> Example:
     """An example of which the noise level, times ``scale``, and the number of directions are told or withheld."""
-    signals, bvals, bvecs, targets = measured
+    signals, bvals, bvecs, targets, exact = measured
     inside = signals[mask]
     noisy = wls(inside, bvals, bvecs)
     level = scale * level_known * residual_sigma(inside, bvals, bvecs, noisy)
@@ -237,7 +242,8 @@ def _told(
     logs, target, kept, level = (
         _scattered(x, mask) for x in (_logs(noisy), _logs(targets[0]), _logs(kept), level[:, None])
     )
-    return Example(logs, target, level, mask[None], torch.tensor(count), kept if with_signals else kept[:0])
+    kept = kept if with_signals else kept[:0]
+    return Example(logs, target, level, mask[None], torch.tensor(count), kept, torch.tensor(exact))
 
 
 def _place(pools: Sequence[Pool], shape: tuple[int, int, int], generator: torch.Generator) -> tuple[Source, Window]:

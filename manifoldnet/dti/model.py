@@ -26,7 +26,8 @@ SLAB = 8
 EIGENVALUES = (1 / 16, 5.0)
 USUAL = 12  # directions where nothing is said
 COUNTS = (8, 64)  # of directions in training; networks do not know what more of them mean
-MOST_OF_SCANS = 24  # in training; only phantoms had more, and networks that are told so smooth like phantoms
+MOST_TOLD = 12  # best on slices 30 to 39; where scans had more in training, fewer were left for the target
+USUAL_LEVEL = 0.05  # the median noise level of training; networks that are told of less smooth less than they should
 SYMMETRY = 1e-4  # of the largest entry, room for a file's rounding
 Volume = TypeVar("Volume", np.ndarray, Tensor)
 
@@ -109,11 +110,22 @@ class DtiDenoiser(SavedModel):
 def told(directions: float | int, strength: float | int | None = None) -> float:
     """What the network is told of the number of directions, 0 where it is not known.
 
-    It is clamped to what there was in training: at the model's own strength, for which ``strength`` is None, to the
-    scans', at a given one to the phantoms', which had more.
+    It is clamped: at the model's own strength, for which ``strength`` is None, to MOST_TOLD, at a given one to what
+    phantoms had in training.
     """
-    most = MOST_OF_SCANS if strength is None else COUNTS[1]
+    most = MOST_TOLD if strength is None else COUNTS[1]
     return float(min(max(directions, COUNTS[0]), most)) if directions else 0.0
+
+
+def told_level(
+    sigma: Float[Tensor, "x y z"], mask: Bool[Tensor, "x y z"], strength: float | int | None = None
+) -> Float[Tensor, "x y z"]:
+    """What the network is told of the noise level: at the model's own strength, levels whose median is less than
+    USUAL_LEVEL times what makes it that, at a given one what is known."""
+    known = sigma[mask & (sigma > 0)]
+    if strength is not None or not len(known):
+        return sigma
+    return sigma * (USUAL_LEVEL / known.median()).clamp_min(1.0)
 
 
 def _share(law: Sequence[float], directions: float | int) -> float:
@@ -177,8 +189,8 @@ def denoise(
         directions: to how many directions the tensors were fitted, if there are no signals that say so.
         strength: how far to go from each tensor to the network's along the log-Euclidean geodesic, in [0, 1]; None for
             what was best for so many directions on the slices of a real scan that the model was tuned on. Smooth fields
-            gain by more; where it is given, the network also learns of more than 24 directions that there are so many,
-            which only phantoms had in training, and it takes what it sees for as smooth.
+            gain by more; where it is given, the network is also told of more than 12 directions that there are so many,
+            and of noise below .05 of S0 that it is so low.
         uncertainty: return how far from the truth the tensors may be as well; it was learned for no other strength.
 
     Returns:
@@ -258,7 +270,7 @@ def filtered(
     """
     logs, scale = logarithms(tensors, mask)
     model = model.to(tensors.device)
-    images = [logs, mask[None], known.sigma[None]]
+    images = [logs, mask[None], told_level(known.sigma, mask, strength)[None]]
     if known.filtered is not None:
         images.append(logarithms(known.filtered, mask, scale)[0])
     out, features = by_slabs(model, images, told(known.directions, strength))

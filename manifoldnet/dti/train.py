@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from manifoldnet.dti.examples import Crops, Pool, phantom_sources, scan_source
+from manifoldnet.dti.examples import Crops, Example, Pool, phantom_sources, scan_source
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.uncertainty import calibrate
 from manifoldnet.errors import InputError
@@ -23,6 +24,7 @@ from manifoldnet.training.fit import check_device
 from manifoldnet.training.optimizers import OPTIMIZERS, check_optimizer
 
 FA_WEIGHT = 5.0
+FA_WEIGHT_OF_SCANS = 50.0  # in the refinement, whose learning rate is a third
 LEAST = 1e-3  # of mean squared distances, so that the logarithm of a perfect crop's is finite
 CONFIG = Path(__file__).parent / "weights" / "default.json"
 
@@ -48,8 +50,9 @@ def train(
     Args:
         config: ``seed``, ``phantoms``, ``phantom_size``, ``scan`` (a data set, see ``manifoldnet data list``, or null),
             ``scan_slices`` (first and last axial slice + 1), ``scan_share`` (of the crops, in (0, 1)),
-            ``crop``, ``slab``, ``batch`` (:class:`Crops`), ``steps``, ``optimizer``, ``lr`` and the model's ``width``,
-            ``embedding``, ``radius2``.
+            ``crop``, ``slab``, ``batch`` (:class:`Crops`), ``steps`` with the :func:`log_relative_error` and
+            ``refinement`` (0) steps with the :func:`refined_error` after them, ``optimizer``, ``lr`` and the model's
+            ``width``, ``embedding``, ``radius2``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
         checkpoints: folder from which a training that was killed goes on.
@@ -70,20 +73,32 @@ def train(
     crops = Crops(sources, config)
     # it is no part of the loss, and processes that share a step wait for the gradient of all that is
     model.net.error.requires_grad_(False)
-    data = split(Ahead(crops, workers) if workers else crops, processes)
-    fit(
-        model,
-        data,
-        log_relative_error,
-        OPTIMIZERS[config["optimizer"]](model.parameters(), config["lr"]),
-        steps=config["steps"],
-        device=device,
-        progress=progress,
-        checkpoints=checkpoints,
-    )
+    first = 0
+    for name, loss, steps, lr in (
+        ("", log_relative_error, config["steps"], config["lr"]),
+        ("refinement", refined_error, config.get("refinement", 0), config["lr"] / 3),
+    ):
+        if not steps:
+            continue
+        examples = partial(_from, crops, first)
+        fit(
+            model,
+            split(Ahead(examples, workers) if workers else examples, processes),
+            loss,
+            OPTIMIZERS[config["optimizer"]](model.parameters(), lr),
+            steps=steps,
+            device=device,
+            progress=progress and f"{progress} {name}".strip(),
+            checkpoints=checkpoints and Path(checkpoints) / name,
+        )
+        first += steps
     model = model.cpu().eval()
     calibrate(model, sources, config["seed"])
     return model
+
+
+def _from(crops: Crops, first: int, step: int) -> Example:
+    return crops(first + step)
 
 
 def pools(config: dict[str, Any]) -> list[Pool]:
@@ -109,8 +124,22 @@ def log_relative_error(model: torch.nn.Module, *example: Tensor) -> Tensor:
     So neither do noisy crops dominate nor, as with the ratio itself, crops of which little noise can be removed. What
     minimises it is a mean, whose FA is below the mean FA; therefore FA has a part of its own.
     """
-    ratio, bias = relative_errors(model, *example)
+    ratio, bias = relative_errors(model, *example[:-1])
     return (ratio.log() + FA_WEIGHT * bias.square()).mean()
+
+
+def refined_error(model: torch.nn.Module, *example: Tensor) -> Tensor:
+    """The same with the :func:`refined_weight` of FA."""
+    ratio, bias = relative_errors(model, *example[:-1])
+    return (ratio.log() + refined_weight(example[-1]) * bias.square()).mean()
+
+
+def refined_weight(exact: Bool[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """FA_WEIGHT_OF_SCANS where the target has noise, which raises its FA.
+
+    From the start it makes trainings noisy, whose results are worse on phantoms and tensors alone.
+    """
+    return torch.where(exact, FA_WEIGHT, FA_WEIGHT_OF_SCANS)
 
 
 def relative_errors(

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from manifoldnet.dti.examples import Pool, Source, volume_example
-from manifoldnet.dti.model import DtiDenoiser, by_slabs, told
+from manifoldnet.dti.model import DtiDenoiser, by_slabs, told, told_level
 from manifoldnet.linalg import sym_expm, sym_from_vector
 from manifoldnet.manifolds import SPD
 
@@ -74,7 +74,8 @@ def errors(
     """
     example, again = volume_example(source, with_signals, generator)
     mask = example.mask[0]
-    images = [example.noisy, example.mask, example.sigma, *([example.filtered] if with_signals else [])]
+    level = told_level(example.sigma[0], mask)[None]
+    images = [example.noisy, example.mask, level, *([example.filtered] if with_signals else [])]
     out, features = by_slabs(model, images, told(float(example.directions)))
     fit = example.filtered if with_signals else None
     moved = model.followed(example.noisy, out, fit, float(example.directions))

@@ -6,7 +6,7 @@ from test_dti_model import SMALL, apart, field
 
 from manifoldnet.dti.examples import protocol
 from manifoldnet.dti.fit import wls
-from manifoldnet.dti.model import DtiDenoiser, Known, denoise, filtered
+from manifoldnet.dti.model import USUAL_LEVEL, DtiDenoiser, Known, denoise, filtered, told_level
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.dti.simulate import directions, dwi
 from manifoldnet.errors import InputError
@@ -46,6 +46,19 @@ def test_signals_tell_the_noise(untrained):
     assert apart(again, result) < 1e-4
     whole = (1e4 * signals).round().to(torch.int16).numpy()
     assert apart(denoise(tensors, None, whole, bvals, bvecs, untrained), result) < 1e-2
+
+
+def test_low_levels_are_told_as_usual_ones(untrained):
+    mask = torch.rand(5, 5, 4, generator=torch.Generator().manual_seed(0)) > 0.2
+    sigma = torch.rand(5, 5, 4, generator=torch.Generator().manual_seed(1)) * mask
+    sigma[2, 2, :2] = 0  # not known
+    for scale in (0.01, 10.0):
+        level = told_level(scale * sigma, mask)
+        torch.testing.assert_close(level / level.max(), sigma / sigma.max())
+        known = level[mask & (sigma > 0)].median()
+        assert known == pytest.approx(max(USUAL_LEVEL, scale * float(sigma[mask & (sigma > 0)].median())))
+    for unchanged in ((0 * sigma, mask), (0.01 * sigma, mask, 1.0)):
+        assert torch.equal(told_level(*unchanged), unchanged[0])
 
 
 def test_signals_with_gaps(untrained):

@@ -11,13 +11,21 @@ from manifoldnet.dti import uncertainty
 from manifoldnet.dti.examples import PHANTOM_DIRECTIONS, Crops, Pool, phantom_sources
 from manifoldnet.dti.metrics import INPUT_RANGE, fa
 from manifoldnet.dti.model import COUNTS, DtiDenoiser
-from manifoldnet.dti.train import FA_WEIGHT, LEAST, log_relative_error, shipped_config, train
+from manifoldnet.dti.train import (
+    FA_WEIGHT,
+    FA_WEIGHT_OF_SCANS,
+    LEAST,
+    log_relative_error,
+    refined_error,
+    shipped_config,
+    train,
+)
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import affine_squared_distance, sym_from_vector
 from manifoldnet.training.ahead import Ahead
 
 CONFIG = {**shipped_config(), "seed": 5, "phantoms": 3, "phantom_size": 12, "scan": None, "crop": 8, "slab": 10,
-          "batch": 2, "steps": 3, "width": 4, "embedding": 2, "radius2": 1}  # fmt: skip
+          "batch": 2, "steps": 3, "refinement": 1, "width": 4, "embedding": 2, "radius2": 1}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +80,8 @@ def test_crops():
     crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 6})
     told, counts, levels, flat = [], [], [], 0
     for step in range(12):
-        noisy, target, sigma, mask, directions, filtered = crops(step)
+        noisy, target, sigma, mask, directions, filtered, exact = crops(step)
+        assert exact.tolist() == [True] * 6
         shape = noisy.shape[2:]
         assert shape in ((8, 8, 8), (10, 10, 1))
         flat += shape[2] == 1
@@ -104,6 +113,23 @@ def test_crops():
     assert 0.5 / 40 < min(levels) < max(levels) < 1.5 / 4  # signal-to-noise ratios 4 to 40
 
 
+def test_refinement_goes_on_with_new_crops(tmp_path, monkeypatch):
+    module = importlib.import_module("manifoldnet.dti.train")
+    drawn, calls = [], []
+    taken = Crops.__call__
+    monkeypatch.setattr(Crops, "__call__", lambda self, step: drawn.append(step) or taken(self, step))
+    fit = module.fit
+    monkeypatch.setattr(module, "fit", lambda *given, **options: calls.append(given[2:]) or fit(*given, **options))
+    refined = train({**CONFIG, "refinement": 2}, checkpoints=tmp_path)
+    assert drawn == [0, 1, 2, 3, 4]
+    assert [loss for loss, _ in calls] == [log_relative_error, refined_error]
+    assert [optimizer.defaults["lr"] for _, optimizer in calls] == [CONFIG["lr"], CONFIG["lr"] / 3]
+    assert not same(refined, train({**CONFIG, "refinement": 0}))
+    drawn.clear()
+    assert same(refined, train({**CONFIG, "refinement": 2}, checkpoints=tmp_path))  # from both last checkpoints
+    assert drawn == []
+
+
 def test_crops_are_a_function_of_the_step_in_any_process():
     crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], CONFIG)
     ahead = Ahead(crops, 2)
@@ -118,7 +144,7 @@ def test_workers_change_nothing():
 
 
 def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
-    noisy, target, sigma, mask, directions, filtered = Crops(
+    noisy, target, sigma, mask, directions, filtered, exact = Crops(
         [Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 4}
     )(0)  # fmt: skip
 
@@ -131,8 +157,8 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
             assert filtered is None
             return self.answer
 
-    def loss(answer, given=noisy):
-        return float(log_relative_error(Answers(answer), given, target, sigma, mask, directions, filtered))
+    def loss(answer, given=noisy, of=log_relative_error, exact=exact):
+        return float(of(Answers(answer), given, target, sigma, mask, directions, filtered, exact))
 
     squares = [
         float(affine_squared_distance(*(matrices(x[k])[mask[k, 0]] for x in (noisy, target))).mean()) for k in range(4)
@@ -143,6 +169,10 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
         float((fa(matrices(noisy[k])[mask[k, 0]]) - fa(matrices(target[k])[mask[k, 0]])).mean()) for k in range(4)
     ]  # fmt: skip
     assert loss(noisy) == pytest.approx(FA_WEIGHT * np.mean(np.square(bias)), abs=1e-3)  # it rounds FA near 0
+    scans = torch.tensor([True, False, False, True])  # which targets are exact
+    weights = np.where(scans, FA_WEIGHT, FA_WEIGHT_OF_SCANS)
+    assert loss(noisy, of=refined_error) == pytest.approx(loss(noisy), abs=1e-6)
+    assert loss(noisy, of=refined_error, exact=scans) == pytest.approx(np.mean(weights * np.square(bias)), rel=0.02)
     # voxels outside the mask do not count
     assert loss(torch.where(mask, target, 3.0)) == loss(target)
     # half the way is worth log(.25) to every crop whose FA is right, however noisy it is
