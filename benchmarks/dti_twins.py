@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifoldnet.dti.evaluate import evaluate_scans
-from manifoldnet.dti.examples import Crops, Example, ScanSource
+from manifoldnet.dti.examples import Crops, ScanSource, from_step
 from manifoldnet.dti.methods import networks
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.protocol import TRIALS, TUNING
@@ -120,11 +119,6 @@ def refined_ratio(model: nn.Module, *example: Tensor) -> Tensor:
     return (errors + refined_weight(example[-1]) * bias.square()).mean()
 
 
-def shifted(data: Crops, first: int, step: int) -> Example:
-    """The crops from another step on."""
-    return data(first + step)
-
-
 def follow(model: DtiDenoiser) -> None:
     """Set how far the model's results are followed to what is best on the tuning slices."""
     model.lean = {"signals": (0.0, 0.0)}
@@ -163,8 +157,7 @@ def main() -> None:
             model = KINDS[name](config, torch.Generator().manual_seed(seed))
             done = 0
             for loss, share, rate in parts:
-                examples = partial(shifted, data, done)
-                seconds = share * given.seconds
+                examples, seconds = from_step(data, done), share * given.seconds
                 done += trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"])
             steps.setdefault(name, []).append(done)
             follow(model)

@@ -7,9 +7,9 @@ scans that it should leave alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -204,6 +204,15 @@ class Crops:
         shape = (slab, slab, 1) if flat else (crop, crop, crop)
         examples = [_example(self.pools, shape, step % 2 == 1, generator) for _ in range(self.config["batch"])]
         return Example(*(torch.stack(part) for part in zip(*examples, strict=True)))
+
+
+def from_step(crops: Crops, first: int) -> Callable[[int], Example]:
+    """The same crops counted from another step, for a training that goes on after one."""
+    return partial(_shifted, crops, first)  # no closure, which other processes could not be sent
+
+
+def _shifted(crops: Crops, first: int, step: int) -> Example:
+    return crops(first + step)
 
 
 def volume_example(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from manifoldnet.dti.examples import Crops, Example, Pool, phantom_sources, scan_source
+from manifoldnet.dti.examples import Crops, Pool, from_step, phantom_sources, scan_source
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.uncertainty import calibrate
 from manifoldnet.errors import InputError
@@ -80,7 +79,7 @@ def train(
     ):
         if not steps:
             continue
-        examples = partial(_from, crops, first)
+        examples = from_step(crops, first)
         fit(
             model,
             split(Ahead(examples, workers) if workers else examples, processes),
@@ -95,10 +94,6 @@ def train(
     model = model.cpu().eval()
     calibrate(model, sources, config["seed"])
     return model
-
-
-def _from(crops: Crops, first: int, step: int) -> Example:
-    return crops(first + step)
 
 
 def pools(config: dict[str, Any]) -> list[Pool]:
