@@ -32,15 +32,7 @@ from manifoldnet.dti.examples import Crops, ScanSource, from_step
 from manifoldnet.dti.methods import networks
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.protocol import TRIALS, TUNING
-from manifoldnet.dti.train import (
-    FA_WEIGHT,
-    log_relative_error,
-    pools,
-    refined_error,
-    refined_weight,
-    relative_errors,
-    shipped_config,
-)
+from manifoldnet.dti.train import loss_function, pools, shipped_config
 
 WIDTH = 12  # as many parameters as ours
 DILATIONS = (1, 2, 4, 2)
@@ -107,18 +99,6 @@ def crops(config: dict[str, Any], tenth: bool) -> Crops:
     return Crops([phantoms, scans._replace(sources=[part])], {**config, "slab": 30})
 
 
-def ratio(model: nn.Module, *example: Tensor) -> Tensor:
-    """The loss of which crops with much noise are the smaller part, as little of theirs is left."""
-    errors, bias = relative_errors(model, *example[:-1])
-    return (errors + FA_WEIGHT * bias.square()).mean()
-
-
-def refined_ratio(model: nn.Module, *example: Tensor) -> Tensor:
-    """The same with the weight of FA that the refinement has."""
-    errors, bias = relative_errors(model, *example[:-1])
-    return (errors + refined_weight(example[-1]) * bias.square()).mean()
-
-
 def follow(model: DtiDenoiser) -> None:
     """Set how far the model's results are followed to what is best on the tuning slices."""
     model.lean = {"signals": (0.0, 0.0)}
@@ -145,8 +125,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    losses = (ratio, refined_ratio) if given.ratio else (log_relative_error, refined_error)
-    parts = ((losses[0], 0.8, 1.0), (losses[1], 0.2, 1 / 3)) if given.refined else ((losses[0], 1.0, 1.0),)
+    parts = [("fa_weight", 1.0, 1.0)]
+    if given.refined:
+        parts = [("fa_weight", 0.8, 1.0), ("refined_fa_weight", 0.2, 1 / 3)]
     gains: dict[tuple[str, str], list[tuple[float, float]]] = {}
     steps: dict[str, list[int]] = {}
     for seed in given.seeds:
@@ -156,7 +137,10 @@ def main() -> None:
             torch.manual_seed(seed)
             model = KINDS[name](config, torch.Generator().manual_seed(seed))
             done = 0
-            for loss, share, rate in parts:
+            for weight, share, rate in parts:
+                # crops with much noise are the smaller part of the ratio itself, as little of theirs is left
+                of = torch.clone if given.ratio else torch.log
+                loss = loss_function(config["fa_weight"], config[weight], of)
                 examples, seconds = from_step(data, done), share * given.seconds
                 done += trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"])
             steps.setdefault(name, []).append(done)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from manifoldnet.dti.examples import Crops, Pool, from_step, phantom_sources, scan_source
@@ -22,8 +23,6 @@ from manifoldnet.training.batches import split
 from manifoldnet.training.fit import check_device
 from manifoldnet.training.optimizers import OPTIMIZERS, check_optimizer
 
-FA_WEIGHT = 5.0
-FA_WEIGHT_OF_SCANS = 50.0  # in the refinement, whose learning rate is a third
 LEAST = 1e-3  # of mean squared distances, so that the logarithm of a perfect crop's is finite
 CONFIG = Path(__file__).parent / "weights" / "default.json"
 
@@ -49,9 +48,10 @@ def train(
     Args:
         config: ``seed``, ``phantoms``, ``phantom_size``, ``scan`` (a data set, see ``manifoldnet data list``, or null),
             ``scan_slices`` (first and last axial slice + 1), ``scan_share`` (of the crops, in (0, 1)),
-            ``crop``, ``slab``, ``batch`` (:class:`Crops`), ``steps`` with the :func:`log_relative_error` and
-            ``refinement`` (0) steps with the :func:`refined_error` after them, ``optimizer``, ``lr`` and the model's
-            ``width``, ``embedding``, ``radius2``.
+            ``crop``, ``slab``, ``batch`` (:class:`Crops`), ``steps`` in which FA has the ``fa_weight`` of
+            :func:`loss_function`, ``refinement`` (0) steps after them at a third of the learning rate, in which it has
+            the ``refined_fa_weight`` where targets have noise, ``optimizer``, ``lr`` and the model's ``width``,
+            ``embedding``, ``radius2``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
         checkpoints: folder from which a training that was killed goes on.
@@ -73,17 +73,15 @@ def train(
     # it is no part of the loss, and processes that share a step wait for the gradient of all that is
     model.net.error.requires_grad_(False)
     first = 0
-    for name, loss, steps, lr in (
-        ("", log_relative_error, config["steps"], config["lr"]),
-        ("refinement", refined_error, config.get("refinement", 0), config["lr"] / 3),
-    ):
-        if not steps:
-            continue
+    parts = [("", config["fa_weight"], config["steps"], config["lr"])]
+    if config.get("refinement"):
+        parts.append(("refinement", config["refined_fa_weight"], config["refinement"], config["lr"] / 3))
+    for name, weight, steps, lr in parts:
         examples = from_step(crops, first)
         fit(
             model,
             split(Ahead(examples, workers) if workers else examples, processes),
-            loss,
+            loss_function(config["fa_weight"], weight),
             OPTIMIZERS[config["optimizer"]](model.parameters(), lr),
             steps=steps,
             device=device,
@@ -112,29 +110,28 @@ def pools(config: dict[str, Any]) -> list[Pool]:
     return found
 
 
-def log_relative_error(model: torch.nn.Module, *example: Tensor) -> Tensor:
-    """Mean over crops of the logarithm of the relative error, which is the gain in dB up to a factor, and of FA_WEIGHT
-    times the squared difference in FA, see :func:`relative_errors`.
+def loss_function(
+    fa_weight: float, fa_weight_of_scans: float, of: Callable[[Tensor], Tensor] = torch.log
+) -> Callable[..., Tensor]:
+    """The loss(model, *example): mean over crops of a function of the relative error and of a weight times the squared
+    difference in FA (:func:`relative_errors`).
 
-    So neither do noisy crops dominate nor, as with the ratio itself, crops of which little noise can be removed. What
-    minimises it is a mean, whose FA is below the mean FA; therefore FA has a part of its own.
+    The logarithm is the gain in dB up to a factor: so neither do noisy crops dominate nor, as with the ratio itself,
+    crops of which little noise can be removed. What minimises it is a mean, whose FA is below the mean FA; therefore FA
+    has a part of its own.
+
+    Args:
+        fa_weight: where the target is exact.
+        fa_weight_of_scans: where it has noise, which raises its FA.
+        of: the function.
     """
-    ratio, bias = relative_errors(model, *example[:-1])
-    return (ratio.log() + FA_WEIGHT * bias.square()).mean()
 
+    def loss(model: torch.nn.Module, *example: Tensor) -> Tensor:
+        *given, exact = example
+        ratio, bias = relative_errors(model, *given)
+        return (of(ratio) + torch.where(exact, fa_weight, fa_weight_of_scans) * bias.square()).mean()
 
-def refined_error(model: torch.nn.Module, *example: Tensor) -> Tensor:
-    """The same with the :func:`refined_weight` of FA."""
-    ratio, bias = relative_errors(model, *example[:-1])
-    return (ratio.log() + refined_weight(example[-1]) * bias.square()).mean()
-
-
-def refined_weight(exact: Bool[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """FA_WEIGHT_OF_SCANS where the target has noise, which raises its FA.
-
-    From the start it makes trainings noisy, whose results are worse on phantoms and tensors alone.
-    """
-    return torch.where(exact, FA_WEIGHT, FA_WEIGHT_OF_SCANS)
+    return loss
 
 
 def relative_errors(

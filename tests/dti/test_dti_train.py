@@ -11,15 +11,7 @@ from manifoldnet.dti import uncertainty
 from manifoldnet.dti.examples import PHANTOM_DIRECTIONS, Crops, Pool, phantom_sources
 from manifoldnet.dti.metrics import INPUT_RANGE, fa
 from manifoldnet.dti.model import COUNTS, DtiDenoiser
-from manifoldnet.dti.train import (
-    FA_WEIGHT,
-    FA_WEIGHT_OF_SCANS,
-    LEAST,
-    log_relative_error,
-    refined_error,
-    shipped_config,
-    train,
-)
+from manifoldnet.dti.train import LEAST, loss_function, shipped_config, train
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import affine_squared_distance, sym_from_vector
 from manifoldnet.training.ahead import Ahead
@@ -67,10 +59,10 @@ def test_it_learns():
     """A tiny model trained for seconds does better than before on phantoms it never saw."""
     config = {**CONFIG, "phantoms": 4, "phantom_size": 16, "crop": 12, "steps": 60, "radius2": 2, "width": 8}
     unseen = Crops([Pool(1.0, phantom_sources(3, 16, 99, 0))], {**config, "batch": 12})
-    before, after = DtiDenoiser(config, generator(5)).eval(), train(config)
+    before, after, loss = DtiDenoiser(config, generator(5)).eval(), train(config), loss_function(5.0, 5.0)
     for step in (0, 1):  # without and with signals
         with torch.inference_mode():
-            errors = [float(log_relative_error(model, *unseen(step))) for model in (before, after)]
+            errors = [float(loss(model, *unseen(step))) for model in (before, after)]
         assert errors[1] < errors[0] - 0.05
         assert errors[1] < -0.05  # 0 is the noisy input itself
 
@@ -115,18 +107,20 @@ def test_crops():
 
 def test_refinement_goes_on_with_new_crops(tmp_path, monkeypatch):
     module = importlib.import_module("manifoldnet.dti.train")
-    drawn, calls = [], []
+    drawn, rates, weights = [], [], []
     taken = Crops.__call__
     monkeypatch.setattr(Crops, "__call__", lambda self, step: drawn.append(step) or taken(self, step))
     fit = module.fit
-    monkeypatch.setattr(module, "fit", lambda *given, **options: calls.append(given[2:]) or fit(*given, **options))
-    refined = train({**CONFIG, "refinement": 2}, checkpoints=tmp_path)
+    monkeypatch.setattr(module, "fit", lambda *given, **options: rates.append(given[3]) or fit(*given, **options))
+    of_weights = module.loss_function
+    monkeypatch.setattr(module, "loss_function", lambda *given: weights.append(given) or of_weights(*given))
+    refined = train({**CONFIG, "fa_weight": 3.0, "refinement": 2, "refined_fa_weight": 70.0}, checkpoints=tmp_path)
     assert drawn == [0, 1, 2, 3, 4]
-    assert [loss for loss, _ in calls] == [log_relative_error, refined_error]
-    assert [optimizer.defaults["lr"] for _, optimizer in calls] == [CONFIG["lr"], CONFIG["lr"] / 3]
-    assert not same(refined, train({**CONFIG, "refinement": 0}))
+    assert weights == [(3.0, 3.0), (3.0, 70.0)]
+    assert [optimizer.defaults["lr"] for optimizer in rates] == [CONFIG["lr"], CONFIG["lr"] / 3]
+    assert not same(refined, train({**refined.config, "refinement": 0}))
     drawn.clear()
-    assert same(refined, train({**CONFIG, "refinement": 2}, checkpoints=tmp_path))  # from both last checkpoints
+    assert same(refined, train(refined.config, checkpoints=tmp_path))  # from both last checkpoints
     assert drawn == []
 
 
@@ -157,8 +151,9 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
             assert filtered is None
             return self.answer
 
-    def loss(answer, given=noisy, of=log_relative_error, exact=exact):
-        return float(of(Answers(answer), given, target, sigma, mask, directions, filtered, exact))
+    def loss(answer, given=noisy, of_scans=5.0, exact=exact, of=torch.log):
+        error = loss_function(5.0, of_scans, of)
+        return float(error(Answers(answer), given, target, sigma, mask, directions, filtered, exact))
 
     squares = [
         float(affine_squared_distance(*(matrices(x[k])[mask[k, 0]] for x in (noisy, target))).mean()) for k in range(4)
@@ -168,11 +163,13 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
     bias = [
         float((fa(matrices(noisy[k])[mask[k, 0]]) - fa(matrices(target[k])[mask[k, 0]])).mean()) for k in range(4)
     ]  # fmt: skip
-    assert loss(noisy) == pytest.approx(FA_WEIGHT * np.mean(np.square(bias)), abs=1e-3)  # it rounds FA near 0
+    assert loss(noisy) == pytest.approx(5 * np.mean(np.square(bias)), abs=1e-3)  # it rounds FA near 0
     scans = torch.tensor([True, False, False, True])  # which targets are exact
-    weights = np.where(scans, FA_WEIGHT, FA_WEIGHT_OF_SCANS)
-    assert loss(noisy, of=refined_error) == pytest.approx(loss(noisy), abs=1e-6)
-    assert loss(noisy, of=refined_error, exact=scans) == pytest.approx(np.mean(weights * np.square(bias)), rel=0.02)
+    expected = np.mean(np.where(scans, 5, 50) * np.square(bias))
+    assert loss(noisy, of_scans=50.0) == pytest.approx(loss(noisy), abs=1e-6)
+    assert loss(noisy, of_scans=50.0, exact=scans) == pytest.approx(expected, rel=0.02)
+    # the ratio in the place of its logarithm
+    assert loss(noisy, of=torch.clone) == pytest.approx(1 + loss(noisy), abs=1e-6)
     # voxels outside the mask do not count
     assert loss(torch.where(mask, target, 3.0)) == loss(target)
     # half the way is worth log(.25) to every crop whose FA is right, however noisy it is
