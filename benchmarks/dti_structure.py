@@ -15,11 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from manifoldnet.dti.examples import protocol
-from manifoldnet.dti.fit import wls
 from manifoldnet.dti.model import EIGENVALUES, DtiDenoiser, denoise
-from manifoldnet.dti.noise import rician
-from manifoldnet.dti.protocol import limited, scattered
-from manifoldnet.dti.simulate import phantom, signal
+from manifoldnet.dti.protocol import clamped_fit
+from manifoldnet.dti.simulate import dwi, phantom
 
 SIZE, DIRECTIONS, SNR = 20, 16, 15
 UNITS = (1e3, 1e-3, 1024.0)
@@ -72,9 +70,9 @@ def main() -> None:
     bvals, bvecs = protocol(DIRECTIONS)
     scene = phantom(SIZE, np.random.default_rng(3))
     generator = torch.Generator().manual_seed(3)
-    signals = rician(signal(scene.tensors, scene.s0, bvals, bvecs), 1 / SNR, generator).float()
+    signals = dwi(scene.tensors, scene.s0, bvals, bvecs, SNR, generator).float()
     mask = scene.mask
-    tensors = scattered(1e-3 * limited(1e3 * wls(signals[mask], bvals, bvecs)), mask)
+    tensors = 1e-3 * clamped_fit(signals, bvals, bvecs, mask)
     console = Console(width=120)
 
     symmetry = Table("float32, worst voxel", "tensors alone", "with signals", box=box.SIMPLE)

@@ -125,6 +125,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     given = parser.parse_args()
     torch.set_num_threads(1)
+    # crops with much noise are the smaller part of the ratio itself, as little of theirs is left
+    of = torch.clone if given.ratio else torch.log
     parts = [("fa_weight", 1.0, 1.0)]
     if given.refined:
         parts = [("fa_weight", 0.8, 1.0), ("refined_fa_weight", 0.2, 1 / 3)]
@@ -138,8 +140,6 @@ def main() -> None:
             model = KINDS[name](config, torch.Generator().manual_seed(seed))
             done = 0
             for weight, share, rate in parts:
-                # crops with much noise are the smaller part of the ratio itself, as little of theirs is left
-                of = torch.clone if given.ratio else torch.log
                 loss = loss_function(config["fa_weight"], config[weight], of)
                 examples, seconds = from_step(data, done), share * given.seconds
                 done += trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"])

@@ -13,11 +13,9 @@ import torch
 
 from manifoldnet.cli.terminal import peak_memory
 from manifoldnet.dti.examples import protocol
-from manifoldnet.dti.fit import wls
 from manifoldnet.dti.model import denoise
-from manifoldnet.dti.noise import rician
-from manifoldnet.dti.protocol import limited, scattered
-from manifoldnet.dti.simulate import phantom, signal
+from manifoldnet.dti.protocol import clamped_fit
+from manifoldnet.dti.simulate import dwi, phantom
 
 SHAPE = (104, 104, 60)
 DIRECTIONS, SNR = 32, 20
@@ -30,11 +28,11 @@ def main() -> None:
     torch.set_num_threads(parser.parse_args().threads)
     bvals, bvecs = protocol(DIRECTIONS)
     scene = phantom(max(SHAPE) // 2, np.random.default_rng(0))
-    octant = rician(signal(scene.tensors, scene.s0, bvals, bvecs), 1 / SNR, torch.Generator().manual_seed(0))
+    octant = dwi(scene.tensors, scene.s0, bvals, bvecs, SNR, torch.Generator().manual_seed(0))
     signals = octant.repeat(2, 2, 2, 1)[tuple(slice(n) for n in SHAPE)].float()
     grid = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     mask = torch.stack(grid).square().sum(0) < 0.75
-    tensors = scattered(1e-3 * limited(1e3 * wls(signals[mask], bvals, bvecs)), mask)
+    tensors = 1e-3 * clamped_fit(signals, bvals, bvecs, mask)
     for name, told in (("tensors", (None, None, None)), ("signals", (signals, bvals, bvecs))):
         start = time.perf_counter()
         denoise(tensors, mask, *told)

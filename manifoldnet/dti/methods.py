@@ -14,12 +14,11 @@ from torch import Tensor
 
 from manifoldnet.dti.baselines import affine_invariant_gaussian, euclidean_gaussian, log_euclidean_gaussian, tv
 from manifoldnet.dti.dwi_filters import nlmeans, patch2self
-from manifoldnet.dti.fit import wls
 from manifoldnet.dti.gradients import direction_count
 from manifoldnet.dti.metrics import distance_to_truth
 from manifoldnet.dti.model import DtiDenoiser, denoise
 from manifoldnet.dti.mppca import mppca
-from manifoldnet.dti.protocol import Case, limited, scattered
+from manifoldnet.dti.protocol import Case, clamped_fit
 
 TENSORS, SIGNALS = "tensors", "signals"
 
@@ -111,7 +110,7 @@ def _smoothed(smoother: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _refitted(case: Case, signals: Tensor) -> Tensor:
     """The fit of filtered signals, with the limits of the noisy input: near-singular fits would decide the mean."""
-    return scattered(limited(1e3 * wls(signals[case.mask], case.bvals, case.bvecs)), case.mask)
+    return clamped_fit(signals, case.bvals, case.bvecs, case.mask)
 
 
 def _mppca(case: Case, radius: int | None) -> Tensor:

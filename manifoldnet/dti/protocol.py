@@ -168,10 +168,10 @@ def _case(
     b, v = (torch.from_numpy(g).float() for g in (bvals, bvecs))
     measured = torch.from_numpy(signals)
 
-    def fitted(volumes: np.ndarray) -> Tensor:
-        return scattered(limited(1e3 * wls(measured[inside][:, volumes], b[volumes], v[volumes])), inside)
+    def fit_of(volumes: np.ndarray) -> Tensor:
+        return clamped_fit(measured[..., volumes], b[volumes], v[volumes], inside)
 
-    return case(measured[..., first], b[first], v[first], inside, fitted(rest), (fitted(halves[0]), fitted(halves[1])))
+    return case(measured[..., first], b[first], v[first], inside, fit_of(rest), (fit_of(halves[0]), fit_of(halves[1])))
 
 
 def case(
@@ -234,6 +234,16 @@ def limited(tensors: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]
 def clamped(tensors: Float[Tensor, "x y z 3 3"], mask: Bool[Tensor, "x y z"]) -> Float[Tensor, "x y z 3 3"]:
     """The tensors of the mask as :func:`limited`, NaN outside."""
     return scattered(limited(tensors[mask]), mask)
+
+
+def clamped_fit(
+    signals: Float[Tensor, "x y z n"],
+    bvals: Float[Tensor, " n"],
+    bvecs: Float[Tensor, "n 3"],
+    mask: Bool[Tensor, "x y z"],
+) -> Float[Tensor, "x y z 3 3"]:
+    """The tensors (um^2/ms) fitted to the signals (b in s/mm^2) of the mask as :func:`limited`, NaN outside."""
+    return scattered(limited(1e3 * wls(signals[mask], bvals, bvecs)), mask)
 
 
 def scattered(values: Float[Tensor, "n ..."], mask: Bool[Tensor, "x y z"]) -> Float[Tensor, "x y z ..."]:
