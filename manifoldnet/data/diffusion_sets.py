@@ -40,6 +40,40 @@ DIFFUSION_SETS = (
         megabytes=28.7,
     ),
     Dataset(
+        name="nlsam",
+        title="Whole-brain diffusion MRI, 1.2 mm, 40 directions at b = 1000",
+        package="nlsam",
+        version="1.0",
+        archive="sdist",
+        archive_sha256="dd5b086f1bc0da16591de30f67ffc0fc37f0ae2900f38fc2571d909db5740178",
+        members=(
+            Member(
+                "nlsam-1.0/example/dwi.nii.gz",
+                "309927deb52e06c4f85fd70ca1d08423165f79bf02d67f875aae55d549c0596b",
+                "dwi.nii.gz",
+            ),
+            Member(
+                "nlsam-1.0/example/mask.nii.gz",
+                "44483a5699edb50c5161c2a93e5ec9640c7c92f1df781c1c8bbf2ebc8d236108",
+                "mask.nii.gz",
+            ),
+            Member(
+                "nlsam-1.0/example/bvals",
+                "6e44f673f841976cd52c5dc06bedf384b39ffbe8cf0fc9ad5845d067395274f0",
+                "dwi.bval",
+            ),
+            Member(
+                "nlsam-1.0/example/bvecs",
+                "53835d6f5802c0de20c423dffe8a888bbccb0fbc04441906a213db72daaee59c",
+                "dwi.bvec",
+            ),
+        ),
+        licence="GPL-3.0-or-later (the package; the image has no licence of its own: do not redistribute)",
+        citation="St-Jean, Coupé, Descoteaux 2016, Medical Image Analysis 32:115-130",
+        form="NIfTI (192, 192, 96, 41) uint16 + mask + bval + bvec",
+        megabytes=42.3,
+    ),
+    Dataset(
         name="mdt-b1k-b2k",
         title="Two slices of a brain, 2 mm, shells b = 1000 and 2000",
         package="mdt",

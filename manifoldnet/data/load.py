@@ -70,8 +70,8 @@ class Hologram:
 
 
 def load_diffusion(name: str, *, cache: str | Path | None = None) -> Diffusion:
-    """The diffusion series ``name``: "tractseg", "mdt-b1k-b2k", "mdt-multishell", "small-64d",
-    "small-101d", "stanford-hardi" or "sherbrooke-3shell".
+    """The diffusion series ``name``: "tractseg", "nlsam", "mdt-b1k-b2k", "mdt-multishell",
+    "small-64d", "small-101d", "stanford-hardi" or "sherbrooke-3shell".
 
     Raises InputError for other names and as :func:`manifoldnet.data.get` does.
     """

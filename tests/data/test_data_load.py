@@ -37,6 +37,7 @@ def test_small_64d_needs_no_network(tmp_path, monkeypatch):
     ("name", "shape", "shells", "voxels"),
     [
         pytest.param("tractseg", (73, 87, 73, 33), {0: 1, 1000: 32}, None, marks=needs("tractseg")),
+        pytest.param("nlsam", (192, 192, 96, 41), {0: 1, 1000: 40}, 847271, marks=needs("nlsam")),
         pytest.param(
             "mdt-b1k-b2k",
             (104, 104, 2, 103),

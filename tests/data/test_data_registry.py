@@ -11,6 +11,7 @@ from manifoldnet.data import DATASETS
 CARDS = Path(__file__).parents[2] / "datasets"
 NAMES = [
     "tractseg",
+    "nlsam",
     "mdt-b1k-b2k",
     "mdt-multishell",
     "small-64d",
@@ -80,5 +81,6 @@ def test_no_card_without_an_entry():
 
 
 def test_what_must_not_be_passed_on_says_so():
-    assert "redistribute" in DATASETS["hapt"].licence
-    assert "redistribute" in (CARDS / "hapt.md").read_text(encoding="utf-8")
+    for name in ("hapt", "nlsam"):
+        assert "redistribute" in DATASETS[name].licence
+        assert "redistribute" in (CARDS / f"{name}.md").read_text(encoding="utf-8")
