@@ -38,7 +38,11 @@ WIDTH = 12  # as many parameters as ours
 DILATIONS = (1, 2, 4, 2)
 STRENGTHS = (0.4, 0.55, 0.7, 0.85, 1.0)
 INPUTS = 6 + 6 + 5
-TENTH = (slice(20, 50), slice(28, 60), slice(4, 28))  # a tenth of the voxels below slice 32
+#: about a tenth of the voxels that are trained on, of each scan
+TENTHS = {
+    "tractseg": (slice(20, 50), slice(28, 60), slice(4, 28)),
+    "nlsam": (slice(8, 38), slice(36, 66), slice(4, 18)),
+}
 
 
 class LogCNN(nn.Module):
@@ -92,11 +96,14 @@ def crops(config: dict[str, Any], tenth: bool) -> Crops:
     """The training data of the configuration, or a tenth of them."""
     if not tenth:
         return Crops(pools(config), config)
-    phantoms, scans = pools({**config, "phantoms": max(1, config["phantoms"] // 10)})
-    (scan,) = scans.sources
-    assert isinstance(scan, ScanSource)
-    part = dataclasses.replace(scan, signals=scan.signals[TENTH].contiguous(), mask=scan.mask[TENTH])
-    return Crops([phantoms, scans._replace(sources=[part])], {**config, "slab": 30})
+    phantoms, *scans = pools({**config, "phantoms": max(1, config["phantoms"] // 10)})
+    parts = [phantoms]
+    for pool, about in zip(scans, config["scans"], strict=True):
+        (scan,), box = pool.sources, TENTHS[about["name"]]
+        assert isinstance(scan, ScanSource)
+        part = dataclasses.replace(scan, signals=scan.signals[box].contiguous(), mask=scan.mask[box])
+        parts.append(pool._replace(sources=[part]))
+    return Crops(parts, {**config, "slab": 30})
 
 
 def follow(model: DtiDenoiser) -> None:
@@ -133,7 +140,9 @@ def main() -> None:
     gains: dict[tuple[str, str], list[tuple[float, float]]] = {}
     steps: dict[str, list[int]] = {}
     for seed in given.seeds:
-        config = {**shipped_config(), "seed": seed, **({"scan_share": 0.8} if given.ratio else {})}
+        config = {**shipped_config(), "seed": seed}
+        if given.ratio:
+            config["scans"] = [{**scan, "share": 4 / 3 * scan["share"]} for scan in config["scans"]]
         data = crops(config, given.tenth)
         for name in given.only:
             torch.manual_seed(seed)

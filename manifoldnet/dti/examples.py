@@ -1,4 +1,4 @@
-"""Training examples for tensor denoisers: crops of phantoms and of a real scan, measured anew at every draw.
+"""Training examples for tensor denoisers: crops of phantoms and of real scans, measured anew at every draw.
 
 No noise is seen twice. A network trained on fixed noisy volumes learns their noise by heart, and then smooths clean
 scans that it should leave alone.
@@ -24,7 +24,7 @@ from manifoldnet.dti.metrics import INPUT_RANGE
 from manifoldnet.dti.model import COUNTS
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.dti.noise import rician
-from manifoldnet.dti.scan import foreground
+from manifoldnet.dti.scan import block_means, foreground
 from manifoldnet.dti.simulate import Phantom, directions, phantom, signal
 from manifoldnet.linalg import sym_to_vector
 
@@ -46,14 +46,14 @@ class Measurement(NamedTuple):
         bvals: (n,) s/mm^2.
         bvecs: (n, 3).
         targets: tensors (m, 3, 3) of the voxels in the mask, mm^2/s, whose noise is independent.
-        exact: whether they have no noise.
+        matched: whether a refinement is to match their FA.
     """
 
     signals: Tensor
     bvals: Tensor
     bvecs: Tensor
     targets: Sequence[Tensor]
-    exact: bool
+    matched: bool
 
 
 class Example(NamedTuple):
@@ -66,7 +66,7 @@ class Example(NamedTuple):
         mask: where there are tensors.
         directions: (b,), 0 where it is withheld.
         filtered: of the fit to signals without noise components; no channels where signals are withheld.
-        exact: (b,), whether the target has no noise.
+        matched: (b,), whether a refinement is to match the FA of the target.
     """
 
     noisy: Tensor
@@ -75,7 +75,7 @@ class Example(NamedTuple):
     mask: Tensor
     directions: Tensor
     filtered: Tensor
-    exact: Tensor
+    matched: Tensor
 
 
 @runtime_checkable
@@ -115,7 +115,7 @@ class PhantomSource:
         clean = signal(self.scene.tensors[window], self.scene.s0[window], bvals, bvecs)
         position = float(torch.rand((), generator=generator))
         noisy = rician(clean, 1 / (SNR[0] * (SNR[1] / SNR[0]) ** position), generator)
-        return Measurement(noisy, bvals, bvecs, [wls(clean[inside], bvals, bvecs)] * targets, exact=True)
+        return Measurement(noisy, bvals, bvecs, [wls(clean[inside], bvals, bvecs)] * targets, matched=False)
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,15 @@ class ScanSource:
         bvals: (n,) s/mm^2.
         bvecs: (n, 3).
         mask: (x, y, z).
+        matched: whether a refinement is to match the FA of its fits; noise raises it, in a noisy scan by more than is
+            wanted of any result.
     """
 
     signals: Tensor
     bvals: Tensor
     bvecs: Tensor
     mask: Tensor
+    matched: bool = True
 
     def measure(self, window: Window, generator: torch.Generator, targets: int = 1) -> Measurement:
         """As :meth:`Source.measure`; with two targets fewer directions are measured, so that there is enough for
@@ -154,7 +157,7 @@ class ScanSource:
         inside = measured[self.mask[window]]
         fits = [wls(inside[:, part], self.bvals[part], self.bvecs[part]) for part in rest]
         noisy = rician(measured[..., first], added, generator)
-        return Measurement(noisy, self.bvals[first], self.bvecs[first], fits, exact=False)
+        return Measurement(noisy, self.bvals[first], self.bvecs[first], fits, self.matched)
 
 
 def phantom_sources(count: int, size: int, seed: int, stream: int) -> list[PhantomSource]:
@@ -163,17 +166,19 @@ def phantom_sources(count: int, size: int, seed: int, stream: int) -> list[Phant
     return [PhantomSource(phantom(size, rng)) for _ in range(count)]
 
 
-def scan_source(name: str, slices: tuple[int, int] | None) -> ScanSource:
-    """Axial slices (first, last + 1; all for None) of a data set of ``manifoldnet data list``."""
+def scan_source(name: str, slices: tuple[int, int] | None, block: int = 1, matched: bool = True) -> ScanSource:
+    """Axial slices (first, last + 1; all for None) of a data set of ``manifoldnet data list``, as means over block^3
+    voxels."""
     scan = load_diffusion(name)
     holds = tensor_model_holds(scan.bvals)
     window = slice(*slices) if slices else slice(None)
-    signals = torch.from_numpy(np.ascontiguousarray(scan.data[:, :, window][..., holds]))
-    bvals, bvecs = (torch.tensor(g[holds], dtype=torch.float32) for g in (scan.bvals, scan.bvecs))
     inside = foreground(scan.data, scan.bvals) if scan.mask is None else scan.mask
-    mask = torch.from_numpy(inside[:, :, window]) & (signals > 0).all(-1)
+    means, whole = block_means(scan.data[:, :, window][..., holds], inside[:, :, window], block)
+    signals = torch.from_numpy(means)
+    bvals, bvecs = (torch.tensor(g[holds], dtype=torch.float32) for g in (scan.bvals, scan.bvecs))
+    mask = torch.from_numpy(whole) & (signals > 0).all(-1)
     brightness = signals[..., torch.from_numpy(is_b0(scan.bvals[holds]))][mask].mean()
-    return ScanSource(signals / brightness, bvals, bvecs, mask)
+    return ScanSource(signals / brightness, bvals, bvecs, mask, matched)
 
 
 @lru_cache
@@ -185,13 +190,14 @@ def protocol(n: int) -> tuple[Tensor, Tensor]:
 
 
 class Crops:
-    """Batches of random crops that are at least a third inside, a function of the step; every second one has signals.
+    """Batches of random crops that are at least a third inside, a function of the step; one in ``signals_every`` has
+    signals.
 
     One batch in four has single slices of ``slab``^2 voxels in the place of ``crop``^3.
 
     Args:
         pools: what to crop from, and the share of each.
-        config: ``seed``, ``crop``, ``slab`` and ``batch``.
+        config: ``seed``, ``crop``, ``slab``, ``batch`` and ``signals_every``.
     """
 
     def __init__(self, pools: Sequence[Pool], config: dict[str, Any]) -> None:
@@ -202,7 +208,9 @@ class Crops:
         crop, slab = self.config["crop"], self.config["slab"]
         flat = float(torch.rand((), generator=generator)) < FLAT
         shape = (slab, slab, 1) if flat else (crop, crop, crop)
-        examples = [_example(self.pools, shape, step % 2 == 1, generator) for _ in range(self.config["batch"])]
+        every = self.config["signals_every"]
+        with_signals = step % every == 1 % every
+        examples = [_example(self.pools, shape, with_signals, generator) for _ in range(self.config["batch"])]
         return Example(*(torch.stack(part) for part in zip(*examples, strict=True)))
 
 
@@ -242,7 +250,7 @@ def _told(
     measured: Measurement, mask: Tensor, scale: float, level_known: bool, with_signals: bool, count_known: bool
 ) -> Example:
     """An example of which the noise level, times ``scale``, and the number of directions are told or withheld."""
-    signals, bvals, bvecs, targets, exact = measured
+    signals, bvals, bvecs, targets, matched = measured
     inside = signals[mask]
     noisy = wls(inside, bvals, bvecs)
     level = scale * level_known * residual_sigma(inside, bvals, bvecs, noisy)
@@ -252,7 +260,7 @@ def _told(
         _scattered(x, mask) for x in (_logs(noisy), _logs(targets[0]), _logs(kept), level[:, None])
     )
     kept = kept if with_signals else kept[:0]
-    return Example(logs, target, level, mask[None], torch.tensor(count), kept, torch.tensor(exact))
+    return Example(logs, target, level, mask[None], torch.tensor(count), kept, torch.tensor(matched))
 
 
 def _place(pools: Sequence[Pool], shape: tuple[int, int, int], generator: torch.Generator) -> tuple[Source, Window]:

@@ -19,7 +19,7 @@ from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import FEWEST, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded, fa, squared_distance
-from manifoldnet.dti.scan import foreground
+from manifoldnet.dti.scan import block_means, foreground
 from manifoldnet.errors import InputError
 
 RIM = 3  # voxels round the mask that filters of signals see
@@ -65,6 +65,7 @@ class Trial:
         slices: first axial slice and the one after the last; None for all.
         separate: whether its slices are no neighbours, and every one is an image of its own.
         erosion: how many voxels are taken off the rim of the mask in every slice.
+        block: of how many voxels along each axis signals are means, see :func:`~manifoldnet.dti.scan.block_means`.
     """
 
     name: str
@@ -73,10 +74,14 @@ class Trial:
     slices: tuple[int, int] | None = None
     separate: bool = False
     erosion: int = 0
+    block: int = 1
 
 
 #: methods are tuned here: the last of the slices of ``tractseg`` below 40, on which networks may be trained
 TUNING = Trial("tractseg below slice 40, 12 directions", "tractseg", 12, (30, 40))
+#: the noisier scan of training, above the slices that networks are trained on; only what a network is followed by is
+#: chosen here
+TUNING_NOISY = Trial("nlsam from slice 56, 12 directions", "nlsam", 12, (56, 74), block=2)
 #: the test sets; nothing may be trained or tuned on them
 TRIALS = (
     Trial("tractseg, 12 directions", "tractseg", 12, (44, 73)),
@@ -122,8 +127,8 @@ def splits(trial: Trial, seeds: Sequence[int]) -> Iterator[list[Case]]:
     bvals, bvecs = scan.bvals[used], scan.bvecs[used]
     inside = foreground(scan.data, scan.bvals) if scan.mask is None else scan.mask
     window = slice(*trial.slices) if trial.slices else slice(None)
-    signals = np.ascontiguousarray(scan.data[:, :, window][..., used])
-    mask = inside[:, :, window] & (signals > 0).all(-1)
+    signals, whole = block_means(scan.data[:, :, window][..., used], inside[:, :, window], trial.block)
+    mask = whole & (signals > 0).all(-1)
     if trial.erosion:
         cross = np.zeros((3, 3, 3), bool)
         cross[1, :, 1] = cross[:, 1, 1] = True

@@ -67,6 +67,23 @@ def foreground(signal: Shaped[np.ndarray, "x y z n"], bvals: Float[np.ndarray, "
     return head
 
 
+def block_means(
+    signal: Shaped[np.ndarray, "x y z n"], mask: Bool[np.ndarray, "x y z"], block: int
+) -> tuple[Float[np.ndarray, "X Y Z n"], Bool[np.ndarray, "X Y Z"]]:
+    """Means over ``block``^3 voxels, as of a scan with larger voxels, and which blocks are inside the mask as a whole.
+
+    What is left over at the upper ends is dropped.
+    """
+    x, y, z = (side // block for side in mask.shape)
+
+    def blocks(volume: np.ndarray) -> np.ndarray:
+        trimmed = volume[: x * block, : y * block, : z * block]
+        return trimmed.reshape(x, block, y, block, z, block, *volume.shape[3:])
+
+    whole = np.asarray(blocks(mask).all((1, 3, 5)))
+    return blocks(signal).mean((1, 3, 5), dtype=np.float32), whole
+
+
 def fit_scan(
     signal: Shaped[np.ndarray, "x y z n"],
     bvals: Float[np.ndarray, "n"],

@@ -1,4 +1,4 @@
-"""Train the denoiser of diffusion tensors on phantoms and on disjoint parts of a real scan."""
+"""Train the denoiser of diffusion tensors on phantoms and on disjoint parts of real scans."""
 
 from __future__ import annotations
 
@@ -46,12 +46,15 @@ def train(
     are those of one, up to rounding.
 
     Args:
-        config: ``seed``, ``phantoms``, ``phantom_size``, ``scan`` (a data set, see ``manifoldnet data list``, or null),
-            ``scan_slices`` (first and last axial slice + 1), ``scan_share`` (of the crops, in (0, 1)),
-            ``crop``, ``slab``, ``batch`` (:class:`Crops`), ``steps`` in which FA has the ``fa_weight`` of
+        config: ``seed``, ``phantoms``, ``phantom_size``, ``scans`` (a list, of each its ``name``, a data set of
+            ``manifoldnet data list``, ``slices``, first and last axial slice + 1, ``block``, see
+            :func:`~manifoldnet.dti.scan.block_means`, ``share`` of the crops, and ``matched``, see
+            :class:`~manifoldnet.dti.examples.ScanSource`; what is left to 1 is the share of the phantoms), ``crop``,
+            ``slab``, ``batch``, ``signals_every`` (:class:`Crops`), ``steps`` in which FA has the ``fa_weight`` of
             :func:`loss_function`, ``refinement`` (0) steps after them at a third of the learning rate, in which it has
-            the ``refined_fa_weight`` where targets have noise, ``optimizer``, ``lr`` and the model's ``width``,
-            ``embedding``, ``radius2``.
+            the ``refined_fa_weight`` where it is to be matched, ``refined_share``, how far to go from the parameters
+            before the refinement to those after it, ``optimizer``, ``lr`` and the model's ``width``, ``embedding``,
+            ``radius2``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
         checkpoints: folder from which a training that was killed goes on.
@@ -59,8 +62,8 @@ def train(
             on a CPU and much longer on a GPU; 0 for this one.
 
     Raises:
-        InputError: if there is no such device or optimizer, a crop does not fit into a volume, the scan cannot be had,
-            or the batch is no multiple of the processes.
+        InputError: if there is no such device or optimizer, the shares of the scans add up to more than 1, a crop does
+            not fit into a volume, a scan cannot be had, or the batch is no multiple of the processes.
     """
     check_device(device)
     check_optimizer(config)
@@ -74,9 +77,12 @@ def train(
     model.net.error.requires_grad_(False)
     first = 0
     parts = [("", config["fa_weight"], config["steps"], config["lr"])]
-    if config.get("refinement"):
+    refined = config.get("refinement", 0) > 0
+    if refined:
         parts.append(("refinement", config["refined_fa_weight"], config["refinement"], config["lr"] / 3))
+    before: list[Tensor] = []
     for name, weight, steps, lr in parts:
+        before = [parameter.detach().cpu().clone() for parameter in model.parameters()]
         examples = from_step(crops, first)
         fit(
             model,
@@ -90,17 +96,29 @@ def train(
         )
         first += steps
     model = model.cpu().eval()
+    if refined:
+        _move(model, before, config["refined_share"])
     calibrate(model, sources, config["seed"])
     return model
 
 
+def _move(model: DtiDenoiser, start: list[Tensor], share: float) -> None:
+    """Put the parameters at a share of the way to where they are; those on SPD stay there, for it is convex."""
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), start, strict=True):
+            parameter.copy_(torch.lerp(value, parameter, share))
+
+
 def pools(config: dict[str, Any]) -> list[Pool]:
-    """What a configuration trains on: phantoms and, if there is one, a scan; errors as in :func:`train`."""
-    found = [Pool(1.0, phantom_sources(config["phantoms"], config["phantom_size"], config["seed"], 0))]
-    if config["scan"] is not None:
-        share = config["scan_share"]
-        scan = scan_source(config["scan"], tuple(config["scan_slices"]))
-        found = [Pool(1 - share, found[0].sources), Pool(share, [scan])]
+    """What a configuration trains on: phantoms, then its scans; errors as in :func:`train`."""
+    rest = 1.0 - sum(scan["share"] for scan in config["scans"])
+    if rest < 0:
+        raise InputError(f"scans: wanted shares of no more than 1 in all, got {1 - rest:g}")
+    found = [Pool(rest, phantom_sources(config["phantoms"], config["phantom_size"], config["seed"], 0))]
+    for scan in config["scans"]:
+        found.append(
+            Pool(scan["share"], [scan_source(scan["name"], tuple(scan["slices"]), scan["block"], scan["matched"])])
+        )
     smallest = min(n for pool in found for source in pool.sources for n in source.mask.shape)
     if config["crop"] > smallest:
         raise InputError(f"crop: wanted at most {smallest} voxels, the smallest side of a volume, got {config['crop']}")
@@ -111,7 +129,7 @@ def pools(config: dict[str, Any]) -> list[Pool]:
 
 
 def loss_function(
-    fa_weight: float, fa_weight_of_scans: float, of: Callable[[Tensor], Tensor] = torch.log
+    fa_weight: float, weight_where_matched: float, of: Callable[[Tensor], Tensor] = torch.log
 ) -> Callable[..., Tensor]:
     """The loss(model, *example): mean over crops of a function of the relative error and of a weight times the squared
     difference in FA (:func:`relative_errors`).
@@ -121,15 +139,15 @@ def loss_function(
     has a part of its own.
 
     Args:
-        fa_weight: where the target is exact.
-        fa_weight_of_scans: where it has noise, which raises its FA.
+        fa_weight: of most crops.
+        weight_where_matched: of those whose FA is to be matched.
         of: the function.
     """
 
     def loss(model: torch.nn.Module, *example: Tensor) -> Tensor:
-        *given, exact = example
+        *given, matched = example
         ratio, bias = relative_errors(model, *given)
-        return (of(ratio) + torch.where(exact, fa_weight, fa_weight_of_scans) * bias.square()).mean()
+        return (of(ratio) + torch.where(matched, weight_where_matched, fa_weight) * bias.square()).mean()
 
     return loss
 

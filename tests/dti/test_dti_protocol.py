@@ -15,6 +15,7 @@ from manifoldnet.dti.methods import METHODS
 from manifoldnet.dti.metrics import distance_to_truth, fa
 from manifoldnet.dti.noise import rician
 from manifoldnet.dti.protocol import TRIALS, Trial, limited, reference_fa_bias, reference_noise, splits, well_spread
+from manifoldnet.dti.scan import block_means
 from manifoldnet.dti.simulate import directions, signal
 from manifoldnet.errors import InputError
 
@@ -123,6 +124,18 @@ def test_separate_slices_are_images_with_an_eroded_mask(load):
         assert (int(x.max() - x.min()), int(y.max() - y.min())) == (2, 3)
     torch.testing.assert_close(images[2].noisy[images[2].mask], whole[0].noisy[:, :, 2][torch.from_numpy(kept)])
     assert series.mask.sum() > 5 * kept.sum()
+
+
+def test_larger_voxels(load):
+    """Slices are counted before means are taken."""
+    series = load(scan())
+    (large,) = next(splits(Trial("x", "x", 12, (2, 6), block=2), [0]))
+    means, whole = block_means(series.data[:, :, 2:6], series.mask[:, :, 2:6], 2)
+    load(dataclasses.replace(series, data=means, mask=whole))
+    (expected,) = next(splits(Trial("x", "x", 12), [0]))
+    assert int(large.mask.sum()) == whole.sum() > 0
+    torch.testing.assert_close(large.noisy, expected.noisy, equal_nan=True)
+    torch.testing.assert_close(large.reference, expected.reference, equal_nan=True)
 
 
 def test_slices_are_those_asked_for(load):

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_erosion
 from manifoldnet.dti.fit import FLOOR
 from manifoldnet.dti.gradients import check_fittable
 from manifoldnet.dti.noise import rician
-from manifoldnet.dti.scan import fit_scan, foreground, has_signal, noise_level
+from manifoldnet.dti.scan import block_means, fit_scan, foreground, has_signal, noise_level
 from manifoldnet.dti.simulate import directions
 from manifoldnet.errors import InputError
 
@@ -57,6 +57,21 @@ def test_foreground_of_a_crop_is_everything():
     assert foreground(crop, bvals).all()
     small, bvals, _ = shipped("small_64D")
     assert foreground(small, bvals).all()
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_block_means(block):
+    """As torch pools; a block with a voxel outside the mask is outside, what is left over at the ends is dropped."""
+    rng = np.random.default_rng(0)
+    signal = rng.uniform(0, 900, (7, 9, 6, 4)).astype(np.float32)
+    mask = rng.uniform(size=(7, 9, 6)) < 0.9
+    means, whole = block_means(signal, mask, block)
+    pooled = torch.nn.functional.avg_pool3d(torch.from_numpy(signal).double().movedim(-1, 0), block)
+    np.testing.assert_allclose(means, pooled.movedim(0, -1), rtol=1e-6)
+    pooled = torch.nn.functional.avg_pool3d(torch.from_numpy(mask).double()[None], block)[0]
+    np.testing.assert_array_equal(whole, pooled > 1 - 1e-6)
+    assert 0 < whole.sum() < whole.size
+    assert means.dtype == np.float32
 
 
 def test_voxels_without_signal():

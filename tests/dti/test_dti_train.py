@@ -16,8 +16,12 @@ from manifoldnet.errors import InputError
 from manifoldnet.linalg import affine_squared_distance, sym_from_vector
 from manifoldnet.training.ahead import Ahead
 
-CONFIG = {**shipped_config(), "seed": 5, "phantoms": 3, "phantom_size": 12, "scan": None, "crop": 8, "slab": 10,
-          "batch": 2, "steps": 3, "refinement": 1, "width": 4, "embedding": 2, "radius2": 1}  # fmt: skip
+CONFIG = {**shipped_config(), "seed": 5, "phantoms": 3, "phantom_size": 12, "scans": [], "crop": 8,
+          "slab": 10, "batch": 2, "signals_every": 2, "steps": 3, "refinement": 1, "width": 4, "embedding": 2,
+          "radius2": 1}  # fmt: skip
+
+
+SCAN = {"name": "tractseg", "slices": [20, 30], "block": 1, "share": 0.6, "matched": True}
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +76,8 @@ def test_crops():
     crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 6})
     told, counts, levels, flat = [], [], [], 0
     for step in range(12):
-        noisy, target, sigma, mask, directions, filtered, exact = crops(step)
-        assert exact.tolist() == [True] * 6
+        noisy, target, sigma, mask, directions, filtered, matched = crops(step)
+        assert matched.tolist() == [False] * 6
         shape = noisy.shape[2:]
         assert shape in ((8, 8, 8), (10, 10, 1))
         flat += shape[2] == 1
@@ -124,6 +128,28 @@ def test_refinement_goes_on_with_new_crops(tmp_path, monkeypatch):
     assert drawn == []
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_of_the_refinement(share, monkeypatch):
+    """Every parameter is at that share of the way from where the first part of the training ended."""
+    config = {**CONFIG, "refinement": 2, "lr": 0.3}
+    start = train({**config, "refinement": 0}).state_dict()
+    end = train({**config, "refined_share": 1.0}).state_dict()
+    for name, value in train({**config, "refined_share": share}).state_dict().items():
+        if name.startswith("net.error"):
+            continue
+        expected = (1 - share) * start[name].double() + share * end[name].double()
+        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+        assert value.numel() == 1 or not torch.equal(start[name], end[name])
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_how_many_crops_have_signals(every):
+    crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 1, "signals_every": every})
+    found = [crops(step).filtered.shape[1] > 0 for step in range(6)]
+    assert sum(found) == 6 // every
+    assert sum(found[:every]) == 1
+
+
 def test_crops_are_a_function_of_the_step_in_any_process():
     crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], CONFIG)
     ahead = Ahead(crops, 2)
@@ -138,7 +164,7 @@ def test_workers_change_nothing():
 
 
 def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
-    noisy, target, sigma, mask, directions, filtered, exact = Crops(
+    noisy, target, sigma, mask, directions, filtered, matched = Crops(
         [Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 4}
     )(0)  # fmt: skip
 
@@ -151,9 +177,9 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
             assert filtered is None
             return self.answer
 
-    def loss(answer, given=noisy, of_scans=5.0, exact=exact, of=torch.log):
-        error = loss_function(5.0, of_scans, of)
-        return float(error(Answers(answer), given, target, sigma, mask, directions, filtered, exact))
+    def loss(answer, given=noisy, of_matched=5.0, matched=matched, of=torch.log):
+        error = loss_function(5.0, of_matched, of)
+        return float(error(Answers(answer), given, target, sigma, mask, directions, filtered, matched))
 
     squares = [
         float(affine_squared_distance(*(matrices(x[k])[mask[k, 0]] for x in (noisy, target))).mean()) for k in range(4)
@@ -164,10 +190,10 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
         float((fa(matrices(noisy[k])[mask[k, 0]]) - fa(matrices(target[k])[mask[k, 0]])).mean()) for k in range(4)
     ]  # fmt: skip
     assert loss(noisy) == pytest.approx(5 * np.mean(np.square(bias)), abs=1e-3)  # it rounds FA near 0
-    scans = torch.tensor([True, False, False, True])  # which targets are exact
-    expected = np.mean(np.where(scans, 5, 50) * np.square(bias))
-    assert loss(noisy, of_scans=50.0) == pytest.approx(loss(noisy), abs=1e-6)
-    assert loss(noisy, of_scans=50.0, exact=scans) == pytest.approx(expected, rel=0.02)
+    some = torch.tensor([False, True, True, False])
+    expected = np.mean(np.where(some, 50, 5) * np.square(bias))
+    assert loss(noisy, of_matched=50.0) == pytest.approx(loss(noisy), abs=1e-6)
+    assert loss(noisy, of_matched=50.0, matched=some) == pytest.approx(expected, rel=0.02)
     # the ratio in the place of its logarithm
     assert loss(noisy, of=torch.clone) == pytest.approx(1 + loss(noisy), abs=1e-6)
     # voxels outside the mask do not count
@@ -195,8 +221,9 @@ def test_phantoms_of_one_seed():
         ({"crop": 13}, "crop.*12.*13"),
         ({"slab": 13}, "slab.*12.*13"),
         ({"phantom_size": 7, "crop": 7}, "size"),
-        ({"scan": "nothing"}, "nothing"),
-        ({"scan": "watch"}, "watch"),
+        ({"scans": [{**SCAN, "name": "nothing"}]}, "nothing"),
+        ({"scans": [{**SCAN, "name": "watch"}]}, "watch"),
+        ({"scans": [SCAN, SCAN]}, r"scans: .*1\.2"),
     ],
 )
 def test_refusals(change, words):
@@ -211,18 +238,20 @@ def test_refused_devices_at_once(device, monkeypatch):
         pytest.skip("this machine has a CUDA device")
     monkeypatch.setattr("manifoldnet.dti.train.phantom_sources", None)
     with pytest.raises(InputError, match=device):
-        train({**CONFIG, "scan": "tractseg"}, device=device)
+        train({**CONFIG, "scans": [SCAN]}, device=device)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(cached("tractseg") is None, reason="needs manifoldnet data get tractseg")
 def test_training_on_a_scan():
-    config = {**CONFIG, "scan": "tractseg", "scan_slices": [20, 30]}
+    config = {**CONFIG, "scans": [SCAN]}
     model = train(config)
     assert same(model, train(config))
-    assert not same(model, train({**config, "scan": None}))
+    assert not same(model, train({**config, "scans": []}))
     with pytest.raises(InputError, match="crop"):
-        train({**config, "scan_slices": [20, 24]})
+        train({**config, "scans": [{**SCAN, "slices": [20, 24]}]})
+    with pytest.raises(InputError, match="crop"):  # five slices of means
+        train({**config, "scans": [{**SCAN, "block": 2}]})
 
 
 def test_a_trained_model_is_calibrated(monkeypatch):

@@ -58,8 +58,8 @@ def test_the_noise_of_a_scans_references_does_not_count(untrained, phantom_sourc
     true, _ = volume_example(phantom_source, False, generator(0))
     example, again = volume_example(noisy, False, generator(6))
     assert len(drawn.targets) == 2
-    assert true.exact
-    assert not example.exact
+    assert not true.matched
+    assert example.matched
     assert not torch.equal(example.target, again)
     inside = scene.mask
 
