@@ -73,7 +73,12 @@ def block_means(
     """Means over ``block``^3 voxels, as of a scan with larger voxels, and which blocks are inside the mask as a whole.
 
     What is left over at the upper ends is dropped.
+
+    Raises:
+        InputError: if ``block`` is below 1 or above the smallest side.
     """
+    if not 1 <= block <= min(mask.shape):
+        raise InputError(f"block: wanted 1 to {min(mask.shape)}, the smallest side, got {block}")
     x, y, z = (side // block for side in mask.shape)
 
     def blocks(volume: np.ndarray) -> np.ndarray:

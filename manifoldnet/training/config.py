@@ -17,7 +17,8 @@ def read_config(path: str | Path, like: dict[str, Any] | None = None) -> dict[st
 
     It needs every key of ``like`` and may have more. Values have the type of ``like``'s, a whole number where a
     fraction is wanted included, and null where a word is; numbers are positive, but for ``seed`` and those in lists,
-    which may be 0. A nested object needs no key but may have only those of ``like``'s.
+    which may be 0. A nested object needs no key but may have only those of ``like``'s; one in a list needs all of those
+    of the first in ``like``'s, with values of their types.
 
     Raises:
         InputError: if the file is missing, is neither YAML nor JSON, or is of another form.
@@ -48,11 +49,24 @@ def _wanted(value: Any, example: Any, least: int) -> str | None:
         fits = isinstance(value, dict) and value.keys() <= example.keys()
         return None if fits else f"an object with none but the keys {', '.join(example)}"
     if isinstance(example, list):
-        kind = _wanted(None, example[0], least=0)
-        fits = isinstance(value, list) and all(_wanted(item, example[0], least=0) is None for item in value)
+        kind = _wanted_item(None, example[0])
+        fits = isinstance(value, list) and all(_wanted_item(item, example[0]) is None for item in value)
         return None if fits else f"a list, each item {kind}"
+    if isinstance(example, bool):
+        return None if isinstance(value, bool) else "true or false"
     if isinstance(example, float):
         return None if type(value) in (int, float) and value > 0 else "a positive number"
     if isinstance(example, int):
         return None if type(value) is int and value >= least else f"a whole number of at least {least}"
     return None if value is None or isinstance(value, str) else "a word or null"
+
+
+def _wanted_item(value: Any, example: Any) -> str | None:
+    """The same for an item of a list."""
+    if not isinstance(example, dict):
+        return _wanted(value, example, least=0)
+    fits = isinstance(value, dict) and value.keys() == example.keys()
+    if fits and all(_wanted(value[key], example[key], least=0) is None for key in example):
+        return None
+    kinds = (f"{key} ({_wanted(object(), example[key], least=0)})" for key in example)
+    return f"an object of {', '.join(kinds)}"

@@ -72,6 +72,10 @@ def test_block_means(block):
     np.testing.assert_array_equal(whole, pooled > 1 - 1e-6)
     assert 0 < whole.sum() < whole.size
     assert means.dtype == np.float32
+    with pytest.raises(InputError, match=r"block: .*6.*7"):
+        block_means(signal, mask, 7)
+    with pytest.raises(InputError, match="block"):
+        block_means(signal, mask, 0)
 
 
 def test_voxels_without_signal():

@@ -5,7 +5,9 @@ import pytest
 from manifoldnet.errors import InputError
 from manifoldnet.training import read_config
 
-LIKE = {"steps": 100, "rate": 0.1, "seed": 0, "channels": [4, 8], "kind": "toy", "more": {"a": 1, "b": 2}}
+LIKE = {"steps": 100, "rate": 0.1, "seed": 0, "channels": [4, 8], "kind": "toy", "more": {"a": 1, "b": 2},
+        "parts": [{"name": "a", "ends": [0, 4], "share": 0.5, "kept": True}]}  # fmt: skip
+PART = LIKE["parts"][0]
 
 
 def read(tmp_path, value):
@@ -15,7 +17,8 @@ def read(tmp_path, value):
 
 
 def test_configurations_of_the_same_form_are_read(tmp_path):
-    for change in ({}, {"rate": 1}, {"seed": 7, "channels": [1]}, {"kind": None}, {"more": {"a": 3}}, {"extra": [1]}):
+    for change in ({}, {"rate": 1}, {"seed": 7, "channels": [1]}, {"kind": None}, {"more": {"a": 3}}, {"extra": [1]},
+                   {"parts": []}, {"parts": [PART, PART | {"kept": False, "share": 1}]}):  # fmt: skip
         assert read(tmp_path, LIKE | change) == LIKE | change
 
 
@@ -32,6 +35,12 @@ def test_configurations_of_the_same_form_are_read(tmp_path):
         ({"kind": 3}, "kind: "),
         ({"more": {"c": 1}}, "more: "),
         ({"seed": -1}, "seed: "),
+        ({"parts": PART}, "parts: .*list.*name .*ends .*share .*kept"),
+        ({"parts": [{"name": "a"}]}, "parts: .*share .a positive number.*kept .true or false"),
+        ({"parts": [PART | {"more": 1}]}, "parts: "),
+        ({"parts": [PART | {"share": 0}]}, "parts: "),
+        ({"parts": [PART | {"kept": 1}]}, "parts: "),
+        ({"parts": [PART | {"ends": [0.5, 4]}]}, "parts: "),
     ],
 )
 def test_values_of_another_kind_are_named(tmp_path, change, message):
