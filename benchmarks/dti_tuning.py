@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 
 import torch
 from rich import box
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from manifoldnet.dti.metrics import distance_to_truth, fa
+from manifoldnet.dti.metrics import delta_snr, fa
 from manifoldnet.dti.model import DtiDenoiser, by_slabs, logarithms, told, told_by_signals, told_level
 from manifoldnet.dti.protocol import TUNING, TUNING_NOISY, Case, splits
 from manifoldnet.linalg import sym_expm, sym_from_vector
@@ -31,16 +30,16 @@ Figures = dict[tuple[float, float], tuple[float, float]]  # of b and lean: dSNR,
 def figures(case: Case, model: DtiDenoiser, laws: dict[str, list[tuple[float, float]]]) -> dict[str, Figures]:
     """Gains and FA biases of both modes."""
     logs, scale = logarithms(case.noisy, case.mask)
-    true = case.reference[case.mask].double()
+    noisy, true = case.noisy[case.mask], case.reference[case.mask].double()
+    mean_fa = fa(true).mean()
     known = told_by_signals(1e-3 * case.noisy, case.mask, case.signals, case.bvals, case.bvecs)
     assert known.filtered is not None
     fit = logarithms(1e3 * known.filtered, case.mask, scale)[0]
 
     def measured(out: Tensor) -> tuple[float, float]:
         tensors = scale * sym_expm(sym_from_vector(out.movedim(0, -1)[case.mask]))
-        return float(distance_to_truth(tensors, true).sum()), float((fa(tensors) - fa(true)).mean())
+        return delta_snr(noisy, tensors, true), float(fa(tensors).mean() - mean_fa)
 
-    before, _ = measured(logs)
     count = told(known.directions)
     blind = [logs, case.mask[None], torch.zeros_like(known.sigma)[None]]
     informed = [logs, case.mask[None], told_level(known.sigma, case.mask)[None], fit]
@@ -50,8 +49,7 @@ def figures(case: Case, model: DtiDenoiser, laws: dict[str, list[tuple[float, fl
         found[mode] = {}
         for b, lean in laws[mode]:
             model.strength, model.lean = {mode: (1.0, b)}, {"signals": (lean, 0.0)}
-            after, bias = measured(model.followed(logs, out, filtered, known.directions))
-            found[mode][b, lean] = 10 * math.log10(before / after), bias
+            found[mode][b, lean] = measured(model.followed(logs, out, filtered, known.directions))
     return found
 
 

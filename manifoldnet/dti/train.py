@@ -76,13 +76,12 @@ def train(
     # it is no part of the loss, and processes that share a step wait for the gradient of all that is
     model.net.error.requires_grad_(False)
     first = 0
-    parts = [("", config["fa_weight"], config["steps"], config["lr"])]
-    refined = config.get("refinement", 0) > 0
-    if refined:
-        parts.append(("refinement", config["refined_fa_weight"], config["refinement"], config["lr"] / 3))
-    before: list[Tensor] = []
-    for name, weight, steps, lr in parts:
-        before = [parameter.detach().cpu().clone() for parameter in model.parameters()]
+    parts = [("", config["fa_weight"], config["steps"], config["lr"], 1.0)]
+    if config.get("refinement"):
+        weight, steps, share = config["refined_fa_weight"], config["refinement"], config["refined_share"]
+        parts.append(("refinement", weight, steps, config["lr"] / 3, share))
+    for name, weight, steps, lr, share in parts:
+        before = [parameter.detach().clone() for parameter in model.parameters()]
         examples = from_step(crops, first)
         fit(
             model,
@@ -94,10 +93,9 @@ def train(
             progress=progress and f"{progress} {name}".strip(),
             checkpoints=checkpoints and Path(checkpoints) / name,
         )
+        _move(model, before, share)
         first += steps
     model = model.cpu().eval()
-    if refined:
-        _move(model, before, config["refined_share"])
     calibrate(model, sources, config["seed"])
     return model
 
@@ -106,7 +104,7 @@ def _move(model: DtiDenoiser, start: list[Tensor], share: float) -> None:
     """Put the parameters at a share of the way to where they are; those on SPD stay there, for it is convex."""
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), start, strict=True):
-            parameter.copy_(torch.lerp(value, parameter, share))
+            parameter.copy_(torch.lerp(value.to(parameter.device), parameter, share))
 
 
 def pools(config: dict[str, Any]) -> list[Pool]:

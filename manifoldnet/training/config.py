@@ -49,7 +49,7 @@ def _wanted(value: Any, example: Any, least: int) -> str | None:
         fits = isinstance(value, dict) and value.keys() <= example.keys()
         return None if fits else f"an object with none but the keys {', '.join(example)}"
     if isinstance(example, list):
-        kind = _wanted_item(None, example[0])
+        kind = _wanted_item(object(), example[0])  # which is of no type that is wanted
         fits = isinstance(value, list) and all(_wanted_item(item, example[0]) is None for item in value)
         return None if fits else f"a list, each item {kind}"
     if isinstance(example, bool):

@@ -129,7 +129,7 @@ def test_refinement_goes_on_with_new_crops(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_a_share_of_the_refinement(share, monkeypatch):
+def test_a_share_of_the_refinement(share):
     """Every parameter is at that share of the way from where the first part of the training ended."""
     config = {**CONFIG, "refinement": 2, "lr": 0.3}
     start = train({**config, "refinement": 0}).state_dict()
