@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import geoopt
 import torch
@@ -37,13 +38,13 @@ def neighbourhood(radius2: int) -> list[tuple[int, int, int]]:
     return sorted((offset for offset in lengths if lengths[offset] <= radius2), key=lambda offset: lengths[offset])
 
 
-def shifted(x: Float[Tensor, "b c x y z"], offset: tuple[int, int, int]) -> Float[Tensor, "b c x y z"]:
-    """The volume whose value at p is x[p + offset], 0 outside."""
-    sides = [side for o in reversed(offset) for side in (max(-o, 0), max(o, 0))]
-    padded = functional.pad(x, sides)
-    start = [max(o, 0) for o in offset]
+def shifted(x: Float[Tensor, "b c x y z"], offsets: Sequence[tuple[int, int, int]]) -> list[Tensor]:
+    """For each offset the volume whose value at p is x[p + offset], 0 outside; views of one copy."""
+    reach = max(abs(o) for offset in offsets for o in offset)
+    padded = functional.pad(x, [reach] * 6)
     nx, ny, nz = x.shape[-3:]
-    return padded[..., start[0] : start[0] + nx, start[1] : start[1] + ny, start[2] : start[2] + nz]
+    starts = [[reach + o for o in offset] for offset in offsets]
+    return [padded[..., i : i + nx, j : j + ny, k : k + nz] for i, j, k in starts]
 
 
 def local_mean(x: Float[Tensor, "b c x y z"], mask: Bool[Tensor, "b 1 x y z"]) -> Float[Tensor, "b c x y z"]:
@@ -237,7 +238,7 @@ class SPDAutoencoder(nn.Module):
         along = [trace_and_deviator(local_mean(kind, mask))[1] for kind in kinds]
         sizes = [6 * len(kinds), 6 * len(kinds), self.embedding, 1]
         stack = torch.cat([*kinds, *along, e, mask.to(e.dtype)], 1)
-        near = [shifted(stack, offset).split(sizes, 1) for offset in self.offsets]
+        near = [volume.split(sizes, 1) for volume in shifted(stack, self.offsets)]
         scores, values = [], []
         for k in range(len(kinds)):
             part = slice(6 * k, 6 * k + 6)
