@@ -1,11 +1,12 @@
 """The denoiser of tensors beside a plain twin: a CNN of six log-Euclidean channels, of the same size; see README.md.
 
 Both are trained for the same time of one CPU core on the same crops and told the same, and how far each is followed is
-chosen on the slices of the training scan that are kept for that.
+chosen on the slices of the training scan that are kept for that. So is the mean of all seeds' networks, as the shipped
+weights are one.
 
 python benchmarks/dti_twins.py --seconds 600
 python benchmarks/dti_twins.py --seconds 600 --tenth --seeds 0 1 2
-python benchmarks/dti_twins.py --seconds 1250 --only CNN --seeds 2029 2030 2031 # as long as the shipped weights took
+python benchmarks/dti_twins.py --seconds 1250 --only CNN --seeds 2060 2061 2062 # as long as the shipped weights took
 
 With --ratio on the loss and the share of phantoms that suit the CNN better on scans. With --refined the last fifth of
 the time is a refinement like that of the shipped weights.
@@ -33,6 +34,7 @@ from manifoldnet.dti.methods import networks
 from manifoldnet.dti.model import DtiDenoiser
 from manifoldnet.dti.protocol import TRIALS, TUNING
 from manifoldnet.dti.train import loss_function, pools, shipped_config
+from manifoldnet.nn import SPDEnsemble
 
 WIDTH = 12  # as many parameters as ours
 DILATIONS = (1, 2, 4, 2)
@@ -86,7 +88,7 @@ class Twin(DtiDenoiser):
 
     def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
         super().__init__(config, generator)
-        self.net = LogCNN(WIDTH)  # type: ignore[assignment]
+        self.net = SPDEnsemble(LogCNN(WIDTH) for _ in range(config["members"]))  # type: ignore[misc]
 
 
 KINDS: dict[str, type[DtiDenoiser]] = {"CNN": Twin, "ours": DtiDenoiser}
@@ -134,13 +136,26 @@ def main() -> None:
     torch.set_num_threads(1)
     # crops with much noise are the smaller part of the ratio itself, as little of theirs is left
     of = torch.clone if given.ratio else torch.log
-    parts = [("fa_weight", 1.0, 1.0)]
+    parts = [("", 1.0, 1.0)]
     if given.refined:
-        parts = [("fa_weight", 0.8, 1.0), ("refined_fa_weight", 0.2, 1 / 3)]
+        parts = [("", 0.8, 1.0), ("refined_fa_weight", 0.2, 1 / 3)]
     gains: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    steps: dict[str, list[int]] = {}
+    members: dict[str, list[Any]] = {name: [] for name in given.only}
+    steps: dict[str, list[int]] = {name: [] for name in given.only}
+
+    def measure(name: str, called: str) -> None:
+        """Gains of the network that was trained last, or of the mean of all."""
+        networks_of = members[name] if called != name else members[name][-1:]
+        model = KINDS[name]({**shipped_config(), "members": len(networks_of)}).eval()
+        model.net = SPDEnsemble(networks_of)
+        follow(model)
+        for row in evaluate_scans(TRIALS, range(given.splits), networks(model, called)):
+            if str(row["method"]).startswith(called):
+                figures = float(row["dSNR dB"]), float(row["FA bias"])
+                gains.setdefault((str(row["data"]), str(row["method"])), []).append(figures)
+
     for seed in given.seeds:
-        config = {**shipped_config(), "seed": seed}
+        config = {**shipped_config(), "seed": seed, "members": 1}
         if given.ratio:
             config["scans"] = [{**scan, "share": 4 / 3 * scan["share"]} for scan in config["scans"]]
         data = crops(config, given.tenth)
@@ -148,18 +163,17 @@ def main() -> None:
             torch.manual_seed(seed)
             model = KINDS[name](config, torch.Generator().manual_seed(seed))
             done = 0
-            for weight, share, rate in parts:
-                loss = loss_function(config["fa_weight"], config[weight], of)
+            for weights, share, rate in parts:
+                loss = loss_function(config["fa_weight"], config.get(weights), of)
                 examples, seconds = from_step(data, done), share * given.seconds
                 done += trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"])
-            steps.setdefault(name, []).append(done)
-            follow(model)
-            for row in evaluate_scans(TRIALS, range(given.splits), networks(model, name)):
-                if str(row["method"]).startswith(name):
-                    figures = float(row["dSNR dB"]), float(row["FA bias"])
-                    gains.setdefault((str(row["data"]), str(row["method"])), []).append(figures)
+            steps[name].append(done)
+            members[name] += model.net.members
+            measure(name, name)
             size = sum(p.numel() for p in model.parameters())
             print(f"{name}, seed {seed}: {size} parameters, {steps[name][-1]} steps", flush=True)
+    for name in given.only if len(given.seeds) > 1 else []:
+        measure(name, f"mean of {name}")
     what = "a tenth of the data" if given.tenth else "all data"
     title = (
         f"{given.seconds:g} s each on one core, {what}, dSNR in dB, mean and standard error of {len(given.seeds)} seeds"
@@ -167,8 +181,8 @@ def main() -> None:
     table = Table("data", "method", "dSNR", "+-", "FA bias", title=title, box=box.SIMPLE)
     for (trial, method), found in gains.items():
         gain, bias = np.transpose(found)
-        spread = np.std(gain, ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else math.nan
-        table.add_row(trial, method, f"{gain.mean():.2f}", f"{spread:.2f}", f"{bias.mean():.3f}")
+        spread = f"{np.std(gain, ddof=1) / math.sqrt(len(gain)):.2f}" if len(gain) > 1 else ""
+        table.add_row(trial, method, f"{gain.mean():.2f}", spread, f"{bias.mean():.3f}")
     Console(width=120).print(table)
 
 

@@ -33,7 +33,6 @@ SNR = (4.0, 40.0)
 PHANTOM_DIRECTIONS = (8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64)
 SCAN_DIRECTIONS = (COUNTS[0], 25)
 LARGEST_ADDED_NOISE = 0.1
-FLAT = 0.25  # share of the batches of single slices
 KNOWN = 0.8  # share of the examples that are told the number of directions
 LEVEL_KNOWN = 0.2  # of those without signals that are told the noise level
 
@@ -193,11 +192,11 @@ class Crops:
     """Batches of random crops that are at least a third inside, a function of the step; one in ``signals_every`` has
     signals.
 
-    One batch in four has single slices of ``slab``^2 voxels in the place of ``crop``^3.
+    A share ``flat`` of the batches has single slices of ``slab``^2 voxels in the place of ``crop``^3.
 
     Args:
         pools: what to crop from, and the share of each.
-        config: ``seed``, ``crop``, ``slab``, ``batch`` and ``signals_every``.
+        config: ``seed``, ``crop``, ``slab``, ``flat``, ``batch`` and ``signals_every``.
     """
 
     def __init__(self, pools: Sequence[Pool], config: dict[str, Any]) -> None:
@@ -206,7 +205,7 @@ class Crops:
     def __call__(self, step: int) -> Example:
         generator = torch.Generator().manual_seed((self.config["seed"] << 32) + step + 1)
         crop, slab = self.config["crop"], self.config["slab"]
-        flat = float(torch.rand((), generator=generator)) < FLAT
+        flat = float(torch.rand((), generator=generator)) < self.config["flat"]
         shape = (slab, slab, 1) if flat else (crop, crop, crop)
         every = self.config["signals_every"]
         with_signals = step % every == 1 % every

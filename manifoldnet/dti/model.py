@@ -19,7 +19,7 @@ from manifoldnet.dti.metrics import bounded
 from manifoldnet.dti.mppca import mppca
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_vector
-from manifoldnet.nn import SPDAutoencoder
+from manifoldnet.nn import SPDAutoencoder, SPDEnsemble
 from manifoldnet.training import SavedModel
 
 SLAB = 8
@@ -61,13 +61,13 @@ class Denoised(NamedTuple):
 
 
 class DtiDenoiser(SavedModel):
-    """An :class:`SPDAutoencoder` of matrix logarithms, and how far its results are followed.
+    """The mean of several :class:`SPDAutoencoder` of matrix logarithms, and how far it is followed.
 
     Args:
-        config: ``width``, ``embedding``, ``radius2`` of the autoencoder and two numbers each, a in [0, 1], b >= 0, for
-            the shares a / (1 + b n) at n directions: ``strength``, how far to go from the noisy logarithms, for
-            "tensors" alone and with "signals", and ``lean``, how far from the network's result to the fit to filtered
-            "signals". Kept as ``config`` with whatever else made the weights.
+        config: ``members``, how many, ``width``, ``embedding``, ``radius2`` of each and two numbers each, a in [0, 1],
+            b >= 0, for the shares a / (1 + b n) at n directions: ``strength``, how far to go from the noisy logarithms,
+            for "tensors" alone and with "signals", and ``lean``, how far from the network's result to the fit to
+            filtered "signals". Kept as ``config`` with whatever else made the weights.
         generator: source of the initial parameters.
     """
 
@@ -76,14 +76,14 @@ class DtiDenoiser(SavedModel):
 
     def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
         super().__init__(config)
-        self.net = SPDAutoencoder(config["width"], config["embedding"], config["radius2"], generator)
+        self.net = SPDEnsemble(autoencoder(config, generator) for _ in range(config["members"]))
         self.strength = {"tensors": (1.0, 0.0), "signals": (1.0, 0.0), **config.get("strength", {})}
         self.lean = {"signals": (0.0, 0.0), **config.get("lean", {})}
 
     def forward(
         self, logs: Tensor, mask: Tensor, sigma: Tensor, directions: Tensor, filtered: Tensor | None = None
     ) -> Tensor:
-        """As :meth:`SPDAutoencoder.forward`."""
+        """As :meth:`SPDEnsemble.forward`."""
         return self.net(logs, mask, sigma, directions, filtered)
 
     def followed(
@@ -105,6 +105,11 @@ class DtiDenoiser(SavedModel):
         if filtered is not None:
             out = torch.lerp(out, filtered, _share(self.lean["signals"], n))
         return torch.lerp(logs, out, _share(self.strength["tensors" if filtered is None else "signals"], n))
+
+
+def autoencoder(config: dict[str, Any], generator: torch.Generator | None = None) -> SPDAutoencoder:
+    """One member of a :class:`DtiDenoiser` with its initial parameters."""
+    return SPDAutoencoder(config["width"], config["embedding"], config["radius2"], generator)
 
 
 def told(directions: float | int, strength: float | int | None = None) -> float:

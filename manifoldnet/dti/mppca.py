@@ -86,6 +86,7 @@ def _eigh(matrices: Float[Tensor, "m n n"]) -> tuple[Float[Tensor, "m n"], Float
     if cores == 1:
         values, vectors = torch.linalg.eigh(matrices)
         return values, vectors
-    with ThreadPoolExecutor(cores) as pool:
+    # else each asks for all cores, and they take as long as one
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         parts = list(pool.map(torch.linalg.eigh, matrices.tensor_split(cores)))
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])

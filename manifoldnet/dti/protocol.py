@@ -19,7 +19,7 @@ from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import FEWEST, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded, fa, squared_distance
-from manifoldnet.dti.scan import block_means, foreground
+from manifoldnet.dti.scan import block_means, blurred, foreground
 from manifoldnet.errors import InputError
 
 RIM = 3  # voxels round the mask that filters of signals see
@@ -66,6 +66,7 @@ class Trial:
         separate: whether its slices are no neighbours, and every one is an image of its own.
         erosion: how many voxels are taken off the rim of the mask in every slice.
         block: of how many voxels along each axis signals are means, see :func:`~manifoldnet.dti.scan.block_means`.
+        blur: weight of neighbours along y, see :func:`~manifoldnet.dti.scan.blurred`.
     """
 
     name: str
@@ -75,10 +76,15 @@ class Trial:
     separate: bool = False
     erosion: int = 0
     block: int = 1
+    blur: float = 0.0
 
 
 #: methods are tuned here: the last of the slices of ``tractseg`` below 40, on which networks may be trained
 TUNING = Trial("tractseg below slice 40, 12 directions", "tractseg", 12, (30, 40))
+#: the same slices one by one, with noise that neighbours share: as of a single slice that was interpolated
+TUNING_FLAT = Trial(
+    "tractseg below slice 40, single blurred slices, 12 directions", "tractseg", 12, (30, 40), separate=True, blur=0.22
+)
 #: the noisier scan of training, above the slices that networks are trained on; how far they are followed is measured
 #: here as well
 TUNING_NOISY = Trial("nlsam from slice 56, 12 directions", "nlsam", 12, (56, 74), block=2)
@@ -128,6 +134,8 @@ def splits(trial: Trial, seeds: Sequence[int]) -> Iterator[list[Case]]:
     inside = foreground(scan.data, scan.bvals) if scan.mask is None else scan.mask
     window = slice(*trial.slices) if trial.slices else slice(None)
     signals, whole = block_means(scan.data[:, :, window][..., used], inside[:, :, window], trial.block)
+    if trial.blur:
+        signals = blurred(signals, whole, trial.blur)
     mask = whole & (signals > 0).all(-1)
     if trial.erosion:
         cross = np.zeros((3, 3, 3), bool)

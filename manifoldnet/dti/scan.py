@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
+from scipy.ndimage import convolve1d
 from scipy.special import gammaincinv
 
 from manifoldnet.dti.fit import floored, residual_sigma, wls
@@ -87,6 +88,20 @@ def block_means(
 
     whole = np.asarray(blocks(mask).all((1, 3, 5)))
     return blocks(signal).mean((1, 3, 5), dtype=np.float32), whole
+
+
+def blurred(
+    signal: Float[np.ndarray, "x y z n"], mask: Bool[np.ndarray, "x y z"], weight: float
+) -> Float[np.ndarray, "x y z n"]:
+    """Means of the voxels of the mask and, with a weight, their two neighbours in it along y; 0 outside.
+
+    So noise is correlated as interpolation leaves it.
+    """
+    kernel = np.array([weight, 1, weight]) / (1 + 2 * weight)
+    inside = mask.astype(signal.dtype)
+    total = convolve1d(signal * inside[..., None], kernel, axis=1, mode="constant")
+    share = convolve1d(inside, kernel, axis=1, mode="constant").clip(min=float(kernel[1]))
+    return total / share[..., None] * inside[..., None]
 
 
 def fit_scan(

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from manifoldnet.dti.examples import Crops, Pool, from_step, phantom_sources, scan_source
-from manifoldnet.dti.model import DtiDenoiser
+from manifoldnet.dti.model import DtiDenoiser, autoencoder
 from manifoldnet.dti.uncertainty import calibrate
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import affine_squared_distance, sym_expm, sym_from_vector
+from manifoldnet.nn import SPDAutoencoder
 from manifoldnet.training import fit
 from manifoldnet.training.ahead import Ahead
 from manifoldnet.training.batches import split
@@ -46,15 +47,16 @@ def train(
     are those of one, up to rounding.
 
     Args:
-        config: ``seed``, ``phantoms``, ``phantom_size``, ``scans`` (a list, of each its ``name``, a data set of
-            ``manifoldnet data list``, ``slices``, first and last axial slice + 1, ``block``, see
-            :func:`~manifoldnet.dti.scan.block_means`, ``share`` of the crops, and ``matched``, see
-            :class:`~manifoldnet.dti.examples.ScanSource`; what is left to 1 is the share of the phantoms), ``crop``,
-            ``slab``, ``batch``, ``signals_every`` (:class:`Crops`), ``steps`` in which FA has the ``fa_weight`` of
-            :func:`loss_function`, ``refinement`` (0) steps after them at a third of the learning rate, in which it has
-            the ``refined_fa_weight`` where it is to be matched, ``refined_share``, how far to go from the parameters
-            before the refinement to those after it, ``optimizer``, ``lr`` and the model's ``width``, ``embedding``,
-            ``radius2``.
+        config: ``members``, how many networks are trained, of seeds ``seed``, ``seed`` + 1, ...; ``phantoms``,
+            ``phantom_size``, ``scans`` (a list, of each its ``name``, a data set of ``manifoldnet data list``,
+            ``slices``, first and last axial slice + 1, ``block``, see :func:`~manifoldnet.dti.scan.block_means`,
+            ``share`` of the crops, and ``matched``, see :class:`~manifoldnet.dti.examples.ScanSource`; what is left to
+            1 is the share of the phantoms), ``crop``, ``slab``, ``flat``, ``batch``, ``signals_every``
+            (:class:`Crops`), ``steps`` in which FA has the ``fa_weight`` of :func:`loss_function`, ``refinement`` (0)
+            steps after them at a third of the learning rate, in which it has the ``refined_fa_weight`` where it is to
+            be matched, one for "tensors" alone and one with "signals", ``refined_share``, how far to go from the
+            parameters before the refinement to those after it, ``optimizer``, ``lr`` and the model's ``width``,
+            ``embedding``, ``radius2``.
         device: "cpu" or "cuda".
         progress: title of a progress bar, or None for none.
         checkpoints: folder from which a training that was killed goes on.
@@ -62,31 +64,55 @@ def train(
             on a CPU and much longer on a GPU; 0 for this one.
 
     Raises:
-        InputError: if there is no such device or optimizer, the shares of the scans add up to more than 1, a crop does
-            not fit into a volume, a scan cannot be had, or the batch is no multiple of the processes.
+        InputError: if there is no such device or optimizer, there are no members, the shares of the scans add up to
+            more than 1, a crop does not fit into a volume, a scan cannot be had, or the batch is no multiple of the
+            processes.
     """
     check_device(device)
     check_optimizer(config)
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    if config["batch"] % processes:
-        raise InputError(f"batch: wanted a multiple of the {processes} processes, got {config['batch']}")
-    model = DtiDenoiser(config, torch.Generator().manual_seed(config["seed"]))
-    sources = pools(config)
-    crops = Crops(sources, config)
+    if config["batch"] % _processes():
+        raise InputError(f"batch: wanted a multiple of the {_processes()} processes, got {config['batch']}")
+    if config["members"] < 1:
+        raise InputError(f"members: wanted at least 1, got {config['members']}")
+    model = DtiDenoiser(config).eval()
+    for k, member in enumerate(model.net.members):
+        found = train_member(
+            {**config, "seed": config["seed"] + k},
+            device=device,
+            progress=progress and f"{progress} {k + 1}/{config['members']}",
+            checkpoints=checkpoints and Path(checkpoints) / f"member-{k + 1}",
+            workers=workers,
+        )
+        member.load_state_dict(found.state_dict())
+    calibrate(model, pools(config), config["seed"])
+    return model
+
+
+def train_member(
+    config: dict[str, Any],
+    *,
+    device: str = "cpu",
+    progress: str | None = None,
+    checkpoints: str | Path | None = None,
+    workers: int = 0,
+) -> SPDAutoencoder:
+    """One network from ``seed``, whose ``error`` is not trained; arguments and errors as for :func:`train`."""
+    model = autoencoder(config, torch.Generator().manual_seed(config["seed"]))
+    crops = Crops(pools(config), config)
     # it is no part of the loss, and processes that share a step wait for the gradient of all that is
-    model.net.error.requires_grad_(False)
+    model.error.requires_grad_(False)
     first = 0
-    parts = [("", config["fa_weight"], config["steps"], config["lr"], 1.0)]
+    parts = [("", None, config["steps"], config["lr"], 1.0)]
     if config.get("refinement"):
-        weight, steps, share = config["refined_fa_weight"], config["refinement"], config["refined_share"]
-        parts.append(("refinement", weight, steps, config["lr"] / 3, share))
-    for name, weight, steps, lr, share in parts:
+        weights, steps, share = config["refined_fa_weight"], config["refinement"], config["refined_share"]
+        parts.append(("refinement", weights, steps, config["lr"] / 3, share))
+    for name, weights, steps, lr, share in parts:
         before = [parameter.detach().clone() for parameter in model.parameters()]
         examples = from_step(crops, first)
         fit(
             model,
-            split(Ahead(examples, workers) if workers else examples, processes),
-            loss_function(config["fa_weight"], weight),
+            split(Ahead(examples, workers) if workers else examples, _processes()),
+            loss_function(config["fa_weight"], weights),
             OPTIMIZERS[config["optimizer"]](model.parameters(), lr),
             steps=steps,
             device=device,
@@ -95,12 +121,14 @@ def train(
         )
         _move(model, before, share)
         first += steps
-    model = model.cpu().eval()
-    calibrate(model, sources, config["seed"])
-    return model
+    return model.cpu().eval()
 
 
-def _move(model: DtiDenoiser, start: list[Tensor], share: float) -> None:
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def _move(model: nn.Module, start: list[Tensor], share: float) -> None:
     """Put the parameters at a share of the way to where they are; those on SPD stay there, for it is convex."""
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), start, strict=True):
@@ -127,7 +155,7 @@ def pools(config: dict[str, Any]) -> list[Pool]:
 
 
 def loss_function(
-    fa_weight: float, weight_where_matched: float, of: Callable[[Tensor], Tensor] = torch.log
+    fa_weight: float, where_matched: dict[str, float] | None = None, of: Callable[[Tensor], Tensor] = torch.log
 ) -> Callable[..., Tensor]:
     """The loss(model, *example): mean over crops of a function of the relative error and of a weight times the squared
     difference in FA (:func:`relative_errors`).
@@ -138,20 +166,22 @@ def loss_function(
 
     Args:
         fa_weight: of most crops.
-        weight_where_matched: of those whose FA is to be matched.
+        where_matched: of those whose FA is to be matched, for "tensors" alone and with "signals"; None for the same.
         of: the function.
     """
 
-    def loss(model: torch.nn.Module, *example: Tensor) -> Tensor:
+    def loss(model: nn.Module, *example: Tensor) -> Tensor:
         *given, matched = example
+        mode = "signals" if given[-1].shape[1] else "tensors"
         ratio, bias = relative_errors(model, *given)
-        return (of(ratio) + torch.where(matched, weight_where_matched, fa_weight) * bias.square()).mean()
+        weight = torch.where(matched, (where_matched or {}).get(mode, fa_weight), fa_weight)
+        return (of(ratio) + weight * bias.square()).mean()
 
     return loss
 
 
 def relative_errors(
-    model: torch.nn.Module,
+    model: nn.Module,
     noisy: Tensor,
     target: Tensor,
     sigma: Tensor,

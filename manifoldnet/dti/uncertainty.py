@@ -56,11 +56,7 @@ def calibrate(model: DtiDenoiser, pools: Sequence[Pool], seed: int) -> None:
     start = np.zeros(x.shape[1])
     start[-1] = np.log(max(float(w @ c) / float(w.sum()), LEAST))
     best = torch.from_numpy(minimize(penalised, start, jac=True, method="L-BFGS-B").x)
-    head = model.net.error
-    with torch.no_grad():
-        head.weight.copy_(best[:-1].reshape(head.weight.shape))
-        assert head.bias is not None
-        head.bias.copy_(best[-1:])
+    model.net.set_error(best[:-1], best[-1])
 
 
 def errors(

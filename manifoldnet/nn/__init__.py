@@ -4,6 +4,7 @@ from manifoldnet.nn.circle import CircleAutoencoder, CircleBlock, CircleConv2d
 from manifoldnet.nn.curves import SRVT, ElasticPrototypes, LogSignature
 from manifoldnet.nn.flow import Flow
 from manifoldnet.nn.spd import SPDAutoencoder
+from manifoldnet.nn.spd_ensemble import SPDEnsemble
 
 __all__ = [
     "SRVT",
@@ -14,4 +15,5 @@ __all__ = [
     "Flow",
     "LogSignature",
     "SPDAutoencoder",
+    "SPDEnsemble",
 ]

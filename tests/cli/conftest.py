@@ -44,7 +44,7 @@ def weights(tmp_path_factory) -> dict[str, Path]:
     generator = torch.Generator().manual_seed(0)
     models = {
         "insar": InsarDenoiser({"channels": [[4, 6]], "blocks": 1}, generator),
-        "dti": DtiDenoiser({"width": 4, "embedding": 2, "radius2": 1}, generator),
+        "dti": DtiDenoiser({"members": 2, "width": 4, "embedding": 2, "radius2": 1}, generator),
         "activity": ActivityClassifier(model="elastic", options={"samples": 8, "steps": 0}).fit(
             [recording(0), recording(1)], ["still", "moving"]
         ),

@@ -20,7 +20,7 @@ GAUSSIANS = METHODS[:2]
 
 @pytest.fixture(scope="module")
 def model():
-    config = {"width": 4, "embedding": 2, "radius2": 1}
+    config = {"members": 1, "width": 4, "embedding": 2, "radius2": 1}
     return DtiDenoiser(config, torch.Generator().manual_seed(0)).eval()
 
 

@@ -49,7 +49,8 @@ def test_a_method_after_another_has_its_output_for_input(case):
 
 
 def test_networks_are_the_public_denoiser(case):
-    model = DtiDenoiser({"width": 4, "embedding": 2, "radius2": 1}, torch.Generator().manual_seed(0)).eval()
+    config = {"members": 1, "width": 4, "embedding": 2, "radius2": 1}
+    model = DtiDenoiser(config, torch.Generator().manual_seed(0)).eval()
     alone, both = networks(model)
     assert (alone.sees, both.sees) == ("tensors", "signals")
     given = 1e-3 * case.noisy

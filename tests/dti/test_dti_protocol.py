@@ -15,7 +15,7 @@ from manifoldnet.dti.methods import METHODS
 from manifoldnet.dti.metrics import distance_to_truth, fa
 from manifoldnet.dti.noise import rician
 from manifoldnet.dti.protocol import TRIALS, Trial, limited, reference_fa_bias, reference_noise, splits, well_spread
-from manifoldnet.dti.scan import block_means
+from manifoldnet.dti.scan import block_means, blurred
 from manifoldnet.dti.simulate import directions, signal
 from manifoldnet.errors import InputError
 
@@ -136,6 +136,16 @@ def test_larger_voxels(load):
     assert int(large.mask.sum()) == whole.sum() > 0
     torch.testing.assert_close(large.noisy, expected.noisy, equal_nan=True)
     torch.testing.assert_close(large.reference, expected.reference, equal_nan=True)
+
+
+def test_blurred_signals(load):
+    series = load(scan())
+    (soft,) = next(splits(Trial("x", "x", 12, (1, 5), blur=0.3), [0]))
+    load(dataclasses.replace(series, data=blurred(series.data, series.mask, 0.3)))
+    (expected,) = next(splits(Trial("x", "x", 12, (1, 5)), [0]))
+    torch.testing.assert_close(soft.noisy, expected.noisy, equal_nan=True)
+    torch.testing.assert_close(soft.reference, expected.reference, equal_nan=True)
+    assert not torch.equal(soft.mask, torch.zeros_like(soft.mask))
 
 
 def test_slices_are_those_asked_for(load):

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_erosion
 from manifoldnet.dti.fit import FLOOR
 from manifoldnet.dti.gradients import check_fittable
 from manifoldnet.dti.noise import rician
-from manifoldnet.dti.scan import block_means, fit_scan, foreground, has_signal, noise_level
+from manifoldnet.dti.scan import block_means, blurred, fit_scan, foreground, has_signal, noise_level
 from manifoldnet.dti.simulate import directions
 from manifoldnet.errors import InputError
 
@@ -76,6 +76,23 @@ def test_block_means(block):
         block_means(signal, mask, 7)
     with pytest.raises(InputError, match="block"):
         block_means(signal, mask, 0)
+
+
+def test_blurred():
+    """Weighted means of neighbours along y that are inside: constants stay, noise is correlated along y only."""
+    rng = np.random.default_rng(0)
+    signal, mask = rng.standard_normal((30, 40, 20, 2)).astype(np.float32), rng.uniform(size=(30, 40, 20)) < 0.9
+    found = blurred(signal, mask, 0.22)
+    assert found.dtype == np.float32
+    for x, y, z in ((0, 0, 0), (4, 7, 5), (29, 39, 19), (12, 20, 3)):
+        near = [(0.22 if k != y else 1.0, k) for k in (y - 1, y, y + 1) if 0 <= k < 40 and mask[x, k, z]]
+        wanted = sum(w * signal[x, k, z] for w, k in near) / sum(w for w, _ in near) if mask[x, y, z] else [0, 0]
+        np.testing.assert_allclose(found[x, y, z], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(blurred(np.ones_like(signal), mask, 0.22), np.broadcast_to(mask[..., None], found.shape))
+    whole = blurred(signal, np.ones_like(mask), 0.22)
+    along = [np.mean(whole.take(range(1, n), k) * whole.take(range(n - 1), k)) / np.mean(whole**2)
+             for k, n in enumerate(whole.shape[:3])]  # fmt: skip
+    np.testing.assert_allclose(along, [0, 2 * 0.22 / (1 + 2 * 0.22**2), 0], atol=0.02)
 
 
 def test_voxels_without_signal():

@@ -16,7 +16,7 @@ from manifoldnet.errors import InputError
 from manifoldnet.linalg import affine_squared_distance, sym_from_vector
 from manifoldnet.training.ahead import Ahead
 
-CONFIG = {**shipped_config(), "seed": 5, "phantoms": 3, "phantom_size": 12, "scans": [], "crop": 8,
+CONFIG = {**shipped_config(), "members": 1, "seed": 5, "phantoms": 3, "phantom_size": 12, "scans": [], "crop": 8,
           "slab": 10, "batch": 2, "signals_every": 2, "steps": 3, "refinement": 1, "width": 4, "embedding": 2,
           "radius2": 1}  # fmt: skip
 
@@ -52,10 +52,28 @@ def test_one_configuration_one_model():
 
 def test_metric_stays_on_its_manifold():
     before, after = DtiDenoiser(CONFIG, generator(5)), train({**CONFIG, "steps": 10, "lr": 0.5})
-    assert torch.equal(before.net.metric, torch.eye(2))
-    assert not torch.equal(after.net.metric, torch.eye(2))
-    assert torch.equal(after.net.metric, after.net.metric.mT)
-    assert torch.linalg.eigvalsh(after.net.metric.detach()).min() > 0
+    before, after = (model.net.members[0].metric.detach() for model in (before, after))
+    assert torch.equal(before, torch.eye(2))
+    assert not torch.equal(after, torch.eye(2))
+    assert torch.equal(after, after.mT)
+    assert torch.linalg.eigvalsh(after).min() > 0
+
+
+def test_members_are_what_their_seeds_give(tmp_path):
+    """Each is the network of a configuration of its own, and has its own checkpoints."""
+    config = {**CONFIG, "members": 3}
+    of_all = train(config, checkpoints=tmp_path)
+    for k, member in enumerate(of_all.net.members):
+        assert same(member, train({**CONFIG, "seed": 5 + k}).net.members[0])
+    kept = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("step-*")}
+    assert kept == {"member-1", "member-2", "member-3"}
+    assert same(of_all, train(config, checkpoints=tmp_path))
+    given = Crops([Pool(1.0, phantom_sources(1, 12, 5, 0))], config)(1)[:6]
+    given = given[0], given[3], given[2], *given[4:]
+    with torch.inference_mode():
+        mean = sum(member(*given) for member in of_all.net.members) / 3
+        torch.testing.assert_close(of_all(*given), mean, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(of_all.net.members[0](*given), mean, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -63,7 +81,7 @@ def test_it_learns():
     """A tiny model trained for seconds does better than before on phantoms it never saw."""
     config = {**CONFIG, "phantoms": 4, "phantom_size": 16, "crop": 12, "steps": 60, "radius2": 2, "width": 8}
     unseen = Crops([Pool(1.0, phantom_sources(3, 16, 99, 0))], {**config, "batch": 12})
-    before, after, loss = DtiDenoiser(config, generator(5)).eval(), train(config), loss_function(5.0, 5.0)
+    before, after, loss = DtiDenoiser(config, generator(5)).eval(), train(config), loss_function(5.0)
     for step in (0, 1):  # without and with signals
         with torch.inference_mode():
             errors = [float(loss(model, *unseen(step))) for model in (before, after)]
@@ -118,9 +136,10 @@ def test_refinement_goes_on_with_new_crops(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "fit", lambda *given, **options: rates.append(given[3]) or fit(*given, **options))
     of_weights = module.loss_function
     monkeypatch.setattr(module, "loss_function", lambda *given: weights.append(given) or of_weights(*given))
-    refined = train({**CONFIG, "fa_weight": 3.0, "refinement": 2, "refined_fa_weight": 70.0}, checkpoints=tmp_path)
+    wanted = {"tensors": 70.0, "signals": 40.0}
+    refined = train({**CONFIG, "fa_weight": 3.0, "refinement": 2, "refined_fa_weight": wanted}, checkpoints=tmp_path)
     assert drawn == [0, 1, 2, 3, 4]
-    assert weights == [(3.0, 3.0), (3.0, 70.0)]
+    assert weights == [(3.0, None), (3.0, wanted)]
     assert [optimizer.defaults["lr"] for optimizer in rates] == [CONFIG["lr"], CONFIG["lr"] / 3]
     assert not same(refined, train({**refined.config, "refinement": 0}))
     drawn.clear()
@@ -135,11 +154,17 @@ def test_a_share_of_the_refinement(share):
     start = train({**config, "refinement": 0}).state_dict()
     end = train({**config, "refined_share": 1.0}).state_dict()
     for name, value in train({**config, "refined_share": share}).state_dict().items():
-        if name.startswith("net.error"):
+        if ".error." in name:
             continue
         expected = (1 - share) * start[name].double() + share * end[name].double()
         torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
         assert value.numel() == 1 or not torch.equal(start[name], end[name])
+
+
+@pytest.mark.parametrize("flat", [0.0, 1.0])
+def test_single_slices(flat):
+    crops = Crops([Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "flat": flat})
+    assert {crops(step).noisy.shape[2:] for step in range(4)} == {(10, 10, 1) if flat else (8, 8, 8)}
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
@@ -174,12 +199,11 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
             self.answer = answer
 
         def forward(self, logs, mask, sigma, directions, filtered):
-            assert filtered is None
             return self.answer
 
-    def loss(answer, given=noisy, of_matched=5.0, matched=matched, of=torch.log):
+    def loss(answer, given=noisy, of_matched=None, matched=matched, of=torch.log, fit=filtered):
         error = loss_function(5.0, of_matched, of)
-        return float(error(Answers(answer), given, target, sigma, mask, directions, filtered, matched))
+        return float(error(Answers(answer), given, target, sigma, mask, directions, fit, matched))
 
     squares = [
         float(affine_squared_distance(*(matrices(x[k])[mask[k, 0]] for x in (noisy, target))).mean()) for k in range(4)
@@ -192,8 +216,11 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
     assert loss(noisy) == pytest.approx(5 * np.mean(np.square(bias)), abs=1e-3)  # it rounds FA near 0
     some = torch.tensor([False, True, True, False])
     expected = np.mean(np.where(some, 50, 5) * np.square(bias))
-    assert loss(noisy, of_matched=50.0) == pytest.approx(loss(noisy), abs=1e-6)
-    assert loss(noisy, of_matched=50.0, matched=some) == pytest.approx(expected, rel=0.02)
+    weights = {"tensors": 50.0, "signals": 20.0}
+    assert loss(noisy, of_matched=weights) == pytest.approx(loss(noisy), abs=1e-6)
+    assert loss(noisy, of_matched=weights, matched=some) == pytest.approx(expected, rel=0.02)
+    expected = np.mean(np.where(some, 20, 5) * np.square(bias))
+    assert loss(noisy, of_matched=weights, matched=some, fit=noisy) == pytest.approx(expected, rel=0.02)
     # the ratio in the place of its logarithm
     assert loss(noisy, of=torch.clone) == pytest.approx(1 + loss(noisy), abs=1e-6)
     # voxels outside the mask do not count
@@ -257,5 +284,6 @@ def test_training_on_a_scan():
 def test_a_trained_model_is_calibrated(monkeypatch):
     monkeypatch.setattr(uncertainty, "PHANTOMS", 1)
     start, trained = DtiDenoiser(CONFIG, generator(5)), train({**CONFIG, "steps": 1})
-    assert not torch.equal(trained.net.error.weight, start.net.error.weight)
-    assert trained.net.error.bias.isfinite().all()
+    after, before = (model.net.members[0].error for model in (trained, start))
+    assert not torch.equal(after.weight, before.weight)
+    assert after.bias.isfinite().all()

@@ -16,7 +16,8 @@ from manifoldnet.dti.uncertainty import calibrate, errors
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_from_vector
 
-SMALL = {"width": 6, "embedding": 3, "radius2": 2}
+SMALL = {"members": 2, "width": 6, "embedding": 3, "radius2": 2}
+FEATURES = 12  # of both members
 
 
 def generator(seed=0):
@@ -69,15 +70,15 @@ def test_the_noise_of_a_scans_references_does_not_count(untrained, phantom_sourc
     to_truth, to_reference = gap(example.noisy, true.target), gap(example.noisy, example.target)
     assert to_reference > 1.15 * to_truth
     assert float(found.mean()) == pytest.approx(to_truth, rel=0.1)
-    assert features.shape == (len(found), SMALL["width"])
+    assert features.shape == (len(found), FEATURES)
 
 
 def test_calibration_finds_a_law(untrained, phantom_source, monkeypatch):
     """Squared errors that are chi-squared with a mean that depends on the features, some below zero as on scans."""
-    law, rng = np.linspace(-0.4, 0.6, SMALL["width"]), np.random.default_rng(3)
+    law, rng = np.linspace(-0.4, 0.6, FEATURES), np.random.default_rng(3)
 
     def drawn(model, source, with_signals, generator):
-        features = rng.standard_normal((20000, SMALL["width"]))
+        features = rng.standard_normal((20000, FEATURES))
         mean = np.exp(features @ law - 3)
         squares = mean * rng.chisquare(6, 20000) / 6 + mean * rng.standard_normal(20000)
         return torch.from_numpy(features).float(), torch.from_numpy(squares)
@@ -86,9 +87,12 @@ def test_calibration_finds_a_law(untrained, phantom_source, monkeypatch):
     before = {name: value.clone() for name, value in untrained.state_dict().items()}
     calibrate(untrained, [Pool(0.2, [phantom_source] * 2), Pool(0.8, [phantom_source])], 7)
     changed = {name for name, value in untrained.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {"net.error.weight", "net.error.bias"}
-    np.testing.assert_allclose(untrained.net.error.weight.detach().flatten(), law, atol=0.02)
-    assert untrained.net.error.bias.item() == pytest.approx(-3, abs=0.02)
+    assert changed == {f"net.members.{k}.error.{what}" for k in range(2) for what in ("weight", "bias")}
+    # the values of the law at features of which one is 1 and the others 0, and of none
+    probes = torch.cat([torch.eye(FEATURES), torch.zeros(1, FEATURES)]).T[None, :, :, None, None]
+    *values, constant = untrained.net.error(probes).flatten().tolist()
+    np.testing.assert_allclose(np.array(values) - constant, law, atol=0.02)
+    assert constant == pytest.approx(-3, abs=0.02)
 
 
 def test_frames_and_units(untrained):
