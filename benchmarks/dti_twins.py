@@ -122,6 +122,17 @@ def follow(model: DtiDenoiser) -> None:
     model.strength = {mode: (strength, 0.0) for mode, (_, strength) in best.items()}
 
 
+def measure(
+    name: str, model: DtiDenoiser, splits: int, gains: dict[tuple[str, str], list[tuple[float, float]]]
+) -> None:
+    """Add gain and FA bias on every test set, followed as far as is best on the tuning slices."""
+    follow(model)
+    for row in evaluate_scans(TRIALS, range(splits), networks(model, name)):
+        if str(row["method"]).startswith(name):
+            figures = float(row["dSNR dB"]), float(row["FA bias"])
+            gains.setdefault((str(row["data"]), str(row["method"])), []).append(figures)
+
+
 def main() -> None:
     """Train both and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,24 +147,12 @@ def main() -> None:
     torch.set_num_threads(1)
     # crops with much noise are the smaller part of the ratio itself, as little of theirs is left
     of = torch.clone if given.ratio else torch.log
-    parts = [("", 1.0, 1.0)]
+    parts = [(False, 1.0, 1.0)]  # whether FA counts for more, share of the time, learning rate
     if given.refined:
-        parts = [("", 0.8, 1.0), ("refined_fa_weight", 0.2, 1 / 3)]
+        parts = [(False, 0.8, 1.0), (True, 0.2, 1 / 3)]
     gains: dict[tuple[str, str], list[tuple[float, float]]] = {}
     members: dict[str, list[Any]] = {name: [] for name in given.only}
     steps: dict[str, list[int]] = {name: [] for name in given.only}
-
-    def measure(name: str, called: str) -> None:
-        """Gains of the network that was trained last, or of the mean of all."""
-        networks_of = members[name] if called != name else members[name][-1:]
-        model = KINDS[name]({**shipped_config(), "members": len(networks_of)}).eval()
-        model.net = SPDEnsemble(networks_of)
-        follow(model)
-        for row in evaluate_scans(TRIALS, range(given.splits), networks(model, called)):
-            if str(row["method"]).startswith(called):
-                figures = float(row["dSNR dB"]), float(row["FA bias"])
-                gains.setdefault((str(row["data"]), str(row["method"])), []).append(figures)
-
     for seed in given.seeds:
         config = {**shipped_config(), "seed": seed, "members": 1}
         if given.ratio:
@@ -163,17 +162,19 @@ def main() -> None:
             torch.manual_seed(seed)
             model = KINDS[name](config, torch.Generator().manual_seed(seed))
             done = 0
-            for weights, share, rate in parts:
-                loss = loss_function(config["fa_weight"], config.get(weights), of)
+            for more, share, rate in parts:
+                loss = loss_function(config["fa_weight"], config["refined_fa_weight"] if more else None, of)
                 examples, seconds = from_step(data, done), share * given.seconds
                 done += trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"])
             steps[name].append(done)
             members[name] += model.net.members
-            measure(name, name)
+            measure(name, model, given.splits, gains)
             size = sum(p.numel() for p in model.parameters())
             print(f"{name}, seed {seed}: {size} parameters, {steps[name][-1]} steps", flush=True)
     for name in given.only if len(given.seeds) > 1 else []:
-        measure(name, f"mean of {name}")
+        model = KINDS[name]({**shipped_config(), "members": len(members[name])}).eval()
+        model.net = SPDEnsemble(members[name])
+        measure(f"mean of {name}", model, given.splits, gains)
     what = "a tenth of the data" if given.tenth else "all data"
     title = (
         f"{given.seconds:g} s each on one core, {what}, dSNR in dB, mean and standard error of {len(given.seeds)} seeds"
