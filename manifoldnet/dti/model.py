@@ -22,7 +22,7 @@ from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_ve
 from manifoldnet.nn import SPDAutoencoder, SPDEnsemble
 from manifoldnet.training import SavedModel
 
-SLAB = 8
+SLAB = 20  # planes; each slab needs 3 more on either side, more planes need more memory
 EIGENVALUES = (1 / 16, 5.0)
 USUAL = 12  # directions where nothing is said
 COUNTS = (8, 64)  # of directions in training; networks do not know what more of them mean
