@@ -129,7 +129,7 @@ def _processes() -> int:
 
 
 def _move(model: nn.Module, start: list[Tensor], share: float) -> None:
-    """Put the parameters at a share of the way to where they are; those on SPD stay there, for it is convex."""
+    """Put the parameters at a share of the way to where they are; up to 1 those on SPD stay there, for it is convex."""
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), start, strict=True):
             parameter.copy_(torch.lerp(value.to(parameter.device), parameter, share))

@@ -147,7 +147,7 @@ def test_refinement_goes_on_with_new_crops(tmp_path, monkeypatch):
     assert drawn == []
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0, 1.05])
 def test_a_share_of_the_refinement(share):
     """Every parameter is at that share of the way from where the first part of the training ended."""
     config = {**CONFIG, "refinement": 2, "lr": 0.3}
@@ -193,15 +193,19 @@ def test_the_loss_is_the_logarithm_of_what_is_left_of_the_noise():
         [Pool(1.0, phantom_sources(2, 12, 5, 0))], {**CONFIG, "batch": 4}
     )(0)  # fmt: skip
 
+    told = []
+
     class Answers(torch.nn.Module):
         def __init__(self, answer):
             super().__init__()
             self.answer = answer
 
         def forward(self, logs, mask, sigma, directions, filtered):
+            assert filtered is (told[-1] if told[-1].shape[1] else None)
             return self.answer
 
     def loss(answer, given=noisy, of_matched=None, matched=matched, of=torch.log, fit=filtered):
+        told.append(fit)
         error = loss_function(5.0, of_matched, of)
         return float(error(Answers(answer), given, target, sigma, mask, directions, fit, matched))
 
