@@ -9,13 +9,15 @@ python benchmarks/dti_twins.py --seconds 600 --tenth --seeds 0 1 2
 python benchmarks/dti_twins.py --seconds 1250 --only CNN --seeds 2052 2053 2054 # as long as the shipped weights took
 
 With --ratio on the loss and the share of phantoms that suit the CNN better on scans. With --refined the last fifth of
-the time is a refinement like that of the shipped weights.
+the time is a refinement like that of the shipped weights, and what is measured before it has rows of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -28,18 +30,19 @@ from timed_training import trained
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifoldnet.dti.evaluate import evaluate_scans
 from manifoldnet.dti.examples import Crops, ScanSource, from_step
-from manifoldnet.dti.methods import networks
-from manifoldnet.dti.model import DtiDenoiser
-from manifoldnet.dti.protocol import TRIALS, TUNING
-from manifoldnet.dti.train import loss_function, pools, shipped_config
+from manifoldnet.dti.metrics import scores
+from manifoldnet.dti.model import DtiDenoiser, Known, filtered, told_by_signals
+from manifoldnet.dti.protocol import TRIALS, TUNING, Case, Trial, splits
+from manifoldnet.dti.train import loss_function, move, pools, shipped_config
+from manifoldnet.linalg import compilation
 from manifoldnet.nn import SPDEnsemble
 
 WIDTH = 12  # as many parameters as ours
 DILATIONS = (1, 2, 4, 2)
 STRENGTHS = (0.4, 0.55, 0.7, 0.85, 1.0)
 INPUTS = 6 + 6 + 5
+MODES = ("tensors", "signals")
 #: about a tenth of the voxels that are trained on, of each scan
 TENTHS = {
     "tractseg": (slice(20, 50), slice(28, 60), slice(4, 28)),
@@ -108,29 +111,49 @@ def crops(config: dict[str, Any], tenth: bool) -> Crops:
     return Crops(parts, {**config, "slab": 30})
 
 
+@functools.cache
+def cases_of(trial: Trial, seed: int) -> list[tuple[Case, dict[str, Known]]]:
+    """The cases of a split and what is known of each; finding that takes longer than all networks."""
+    (cases,) = splits(trial, [seed])
+    found = []
+    for one in cases:
+        signals = told_by_signals(1e-3 * one.noisy, one.mask, one.signals, one.bvals, one.bvecs)
+        tensors = Known(torch.zeros_like(signals.sigma), signals.directions)
+        found.append((one, {"tensors": tensors, "signals": signals}))
+    return found
+
+
+def figures(model: DtiDenoiser, trial: Trial, seed: int, mode: str) -> tuple[float, float]:
+    """dSNR and FA bias on a split, as :func:`manifoldnet.dti.evaluate.evaluate_scans` has them."""
+    noisy, true, estimate = [], [], []
+    for one, known in cases_of(trial, seed):
+        tensors = 1e3 * filtered(1e-3 * one.noisy, one.mask, known[mode], model).tensors
+        for values, parts in ((one.noisy, noisy), (one.reference, true), (tensors, estimate)):
+            parts.append(values[one.mask])
+    found = scores(torch.cat(estimate), torch.cat(noisy), torch.cat(true))
+    return found["delta_snr"], found["fa_bias"]
+
+
 def follow(model: DtiDenoiser) -> None:
     """Set how far the model's results are followed to what is best on the tuning slices."""
     model.lean = {"signals": (0.0, 0.0)}
-    best: dict[str, tuple[float, float]] = {}
-    for strength in STRENGTHS:
-        model.strength = {"tensors": (strength, 0.0), "signals": (strength, 0.0)}
-        rows = evaluate_scans([TUNING], [0], networks(model))
-        found = {
-            str(row["sees"]): float(row["dSNR dB"]) for row in rows if str(row["method"]).startswith("manifoldnet")
-        }
-        best = {mode: max(best.get(mode, (-math.inf, 0.0)), (gain, strength)) for mode, gain in found.items()}
-    model.strength = {mode: (strength, 0.0) for mode, (_, strength) in best.items()}
+    for mode in MODES:
+        gains = {}
+        for strength in STRENGTHS:
+            model.strength[mode] = (strength, 0.0)
+            gains[strength] = figures(model, TUNING, 0, mode)[0]
+        model.strength[mode] = (max(gains, key=lambda strength: gains[strength]), 0.0)
 
 
-def measure(
-    name: str, model: DtiDenoiser, splits: int, gains: dict[tuple[str, str], list[tuple[float, float]]]
-) -> None:
+@compilation("never")
+def measure(name: str, model: DtiDenoiser, seeds: int, gains: dict[tuple[str, str], list[tuple[float, float]]]) -> None:
     """Add gain and FA bias on every test set, followed as far as is best on the tuning slices."""
     follow(model)
-    for row in evaluate_scans(TRIALS, range(splits), networks(model, name)):
-        if str(row["method"]).startswith(name):
-            figures = float(row["dSNR dB"]), float(row["FA bias"])
-            gains.setdefault((str(row["data"]), str(row["method"])), []).append(figures)
+    for trial in TRIALS:
+        for mode in MODES:
+            found = [figures(model, trial, seed, mode) for seed in range(seeds)]
+            gain, bias = np.mean(found, 0)
+            gains.setdefault((trial.name, f"{name}, {mode}"), []).append((float(gain), float(bias)))
 
 
 def main() -> None:
@@ -147,12 +170,11 @@ def main() -> None:
     torch.set_num_threads(1)
     # crops with much noise are the smaller part of the ratio itself, as little of theirs is left
     of = torch.clone if given.ratio else torch.log
-    parts = [(False, 1.0, 1.0)]  # whether FA counts for more, share of the time, learning rate
+    parts = [("", 1.0, 1.0)]  # what its rows are called, share of the time, learning rate
     if given.refined:
-        parts = [(False, 0.8, 1.0), (True, 0.2, 1 / 3)]
+        parts = [("", 0.8, 1.0), (", refined", 0.2, 1 / 3)]
     gains: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    members: dict[str, list[Any]] = {name: [] for name in given.only}
-    steps: dict[str, list[int]] = {name: [] for name in given.only}
+    members: dict[tuple[str, str], list[Any]] = {}
     for seed in given.seeds:
         config = {**shipped_config(), "seed": seed, "members": 1}
         if given.ratio:
@@ -161,20 +183,20 @@ def main() -> None:
         for name in given.only:
             torch.manual_seed(seed)
             model = KINDS[name](config, torch.Generator().manual_seed(seed))
-            done = 0
-            for more, share, rate in parts:
-                loss = loss_function(config["fa_weight"], config["refined_fa_weight"] if more else None, of)
-                examples, seconds = from_step(data, done), share * given.seconds
-                done += trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"])
-            steps[name].append(done)
-            members[name] += model.net.members
-            measure(name, model, given.splits, gains)
-            size = sum(p.numel() for p in model.parameters())
-            print(f"{name}, seed {seed}: {size} parameters, {steps[name][-1]} steps", flush=True)
-    for name in given.only if len(given.seeds) > 1 else []:
-        model = KINDS[name]({**shipped_config(), "members": len(members[name])}).eval()
-        model.net = SPDEnsemble(members[name])
-        measure(f"mean of {name}", model, given.splits, gains)
+            size, steps = sum(p.numel() for p in model.parameters()), []
+            for part, share, rate in parts:
+                before = [parameter.detach().clone() for parameter in model.parameters()]
+                loss = loss_function(config["fa_weight"], config["refined_fa_weight"] if part else None, of)
+                examples, seconds = from_step(data, sum(steps)), share * given.seconds
+                steps.append(trained(model, examples, loss, seconds, config["optimizer"], rate * config["lr"]))
+                move(model, before, config["refined_share"] if part else 1.0)
+                members.setdefault((name, part), []).extend(copy.deepcopy(model.net.members))
+                measure(name + part, model, given.splits, gains)
+            print(f"{name}, seed {seed}: {size} parameters, {' + '.join(map(str, steps))} steps", flush=True)
+    for (name, part), found in members.items() if len(given.seeds) > 1 else ():
+        model = KINDS[name]({**shipped_config(), "members": len(found)}).eval()
+        model.net = SPDEnsemble(found)
+        measure(f"mean of {name}{part}", model, given.splits, gains)
     what = "a tenth of the data" if given.tenth else "all data"
     title = (
         f"{given.seconds:g} s each on one core, {what}, dSNR in dB, mean and standard error of {len(given.seeds)} seeds"

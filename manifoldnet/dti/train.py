@@ -119,7 +119,7 @@ def train_member(
             progress=progress and f"{progress} {name}".strip(),
             checkpoints=checkpoints and Path(checkpoints) / name,
         )
-        _move(model, before, share)
+        move(model, before, share)
         first += steps
     return model.cpu().eval()
 
@@ -128,7 +128,7 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def _move(model: nn.Module, start: list[Tensor], share: float) -> None:
+def move(model: nn.Module, start: list[Tensor], share: float) -> None:
     """Put the parameters at a share of the way to where they are; up to 1 those on SPD stay there, for it is convex."""
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), start, strict=True):
