@@ -86,12 +86,20 @@ class LogCNN(nn.Module):
         return torch.where(mask, start + self.last(features), 0.0), features
 
 
+class Mean(SPDEnsemble):
+    """The mean of plain networks."""
+
+    def with_features(self, *told: Any) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        outs, features = zip(*(member.with_features(*told) for member in self._each()), strict=True)
+        return torch.stack(outs).mean(0), torch.cat(features, 1)
+
+
 class Twin(DtiDenoiser):
     """The plain network in the place of ours."""
 
     def __init__(self, config: dict[str, Any], generator: torch.Generator | None = None) -> None:
         super().__init__(config, generator)
-        self.net = SPDEnsemble(LogCNN(WIDTH) for _ in range(config["members"]))  # type: ignore[misc]
+        self.net = Mean(LogCNN(WIDTH) for _ in range(config["members"]))  # type: ignore[misc]
 
 
 KINDS: dict[str, type[DtiDenoiser]] = {"CNN": Twin, "ours": DtiDenoiser}
@@ -195,7 +203,7 @@ def main() -> None:
             print(f"{name}, seed {seed}: {size} parameters, {' + '.join(map(str, steps))} steps", flush=True)
     for (name, part), found in members.items() if len(given.seeds) > 1 else ():
         model = KINDS[name]({**shipped_config(), "members": len(found)}).eval()
-        model.net = SPDEnsemble(found)
+        model.net = type(model.net)(found)
         measure(f"mean of {name}{part}", model, given.splits, gains)
     what = "a tenth of the data" if given.tenth else "all data"
     title = (

@@ -8,7 +8,6 @@ So its output is SPD and commutes with these maps by construction.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -19,38 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
+from manifoldnet.errors import InputError
 from manifoldnet.linalg import safe_norm, sym_to_vector
 from manifoldnet.manifolds import SPD
 from manifoldnet.nn.initial import seeded
 from manifoldnet.nn.isotropic import IsotropicConv3d
 from manifoldnet.nn.isotropic_function import TINY, IsotropicFunction, shape_of, trace_and_deviator
+from manifoldnet.nn.surroundings import Surroundings, local_mean, neighbourhood, shifted, surroundings
 
 INVARIANTS = 10
 SHARPNESS = 4.0
 DILATIONS = (1, 2, 4, 2)
 MEAN_LOG_DIRECTIONS = 3.0  # of the usual 6 to 64, from which the feature is counted
-
-
-def neighbourhood(radius2: int) -> list[tuple[int, int, int]]:
-    """Integer offsets o with |o|^2 <= radius2, the zero offset first."""
-    reach = range(-math.isqrt(radius2), math.isqrt(radius2) + 1)
-    lengths = {(i, j, k): i * i + j * j + k * k for i, j, k in itertools.product(reach, reach, reach)}
-    return sorted((offset for offset in lengths if lengths[offset] <= radius2), key=lambda offset: lengths[offset])
-
-
-def shifted(x: Float[Tensor, "b c x y z"], offsets: Sequence[tuple[int, int, int]]) -> list[Tensor]:
-    """For each offset the volume whose value at p is x[p + offset], 0 outside; views of one copy."""
-    reach = max(abs(o) for offset in offsets for o in offset)
-    padded = functional.pad(x, [reach] * 6)
-    nx, ny, nz = x.shape[-3:]
-    starts = [[reach + o for o in offset] for offset in offsets]
-    return [padded[..., i : i + nx, j : j + ny, k : k + nz] for i, j, k in starts]
-
-
-def local_mean(x: Float[Tensor, "b c x y z"], mask: Bool[Tensor, "b 1 x y z"]) -> Float[Tensor, "b c x y z"]:
-    """Means over the voxels of the mask among the 3 x 3 x 3 round each."""
-    inside = mask.to(x.dtype)
-    return functional.avg_pool3d(x * inside, 3, 1, 1) / functional.avg_pool3d(inside, 3, 1, 1).clamp_min(TINY)
 
 
 def _variance(
@@ -188,42 +167,24 @@ class SPDAutoencoder(nn.Module):
 
         Means over ``slab`` planes along z at a time need less memory and are the same.
         """
-        size = logs.shape[-3:]
-        room = [side for n in reversed(size) for side in (0, max(0, 3 - n))]  # windows of 3 need it
-        kinds = [logs] if filtered is None else [logs, filtered]
-        kinds = [functional.pad(torch.where(mask, kind, 0.0), room) for kind in kinds]
-        wide, sigma = functional.pad(mask, room), functional.pad(sigma, room)
-        features = self._features(kinds, wide, sigma, directions)
-        planes, parts = slab or wide.shape[-1], []
-        for low in range(0, wide.shape[-1], planes):
-            start = max(0, low - self.reach)
-            window = slice(start, low + planes + self.reach)
-            part = self._moved([kind[..., window] for kind in kinds], wide[..., window], features[..., window])
-            parts.append(part[..., low - start : low - start + planes])
-        moved = torch.cat(parts, -1)[..., : size[0], : size[1], : size[2]]
-        return torch.where(mask, moved, 0.0), features[..., : size[0], : size[1], : size[2]]
+        (found,) = autoencoded([self], logs, mask, sigma, directions, filtered, slab)
+        return found
 
-    def _moved(self, kinds: list[Tensor], mask: Tensor, features: Tensor) -> Tensor:
-        """The share of the way to the mean, corrected."""
+    def moved(
+        self, near: Surroundings, features: Float[Tensor, "b width x y z"], rough: Float[Tensor, "b 1 x y z"]
+    ) -> Float[Tensor, "b 6 x y z"]:
+        """The share of the way to the mean, corrected; ``rough`` is the :func:`roughness` of the noisy tensors."""
         *scores, shares = self._headed(features)
-        mean = self._mean(kinds, mask, *scores)
-        start = torch.stack(kinds).mean(0)
+        mean = self._mean(near, *scores)
+        start = torch.stack(near.kinds).mean(0)
         share_of_trace, share_of_deviator = shares.sigmoid().split(1, 1)
         trace, deviator = trace_and_deviator(mean - start)
         moved = start + share_of_trace * trace + share_of_deviator * deviator
-        return self.corrected(moved, features, roughness(kinds[0], mask))
+        return self.corrected(moved, features, rough)
 
-    def _features(self, kinds: list[Tensor], mask: Tensor, sigma: Tensor, directions: Tensor) -> Tensor:
-        inside = mask.to(sigma.dtype)
-        n = directions[:, None, None, None, None]
-        known = (n > 0) * inside
-        features = [invariants(kinds[0], mask, sigma), known, known * (n.clamp_min(1).log() - MEAN_LOG_DIRECTIONS)]
-        if len(kinds) == 2:
-            gap = safe_norm((kinds[0] - kinds[1]).movedim(1, -1)).unsqueeze(1)
-            features += [inside, gap, invariants(kinds[1], mask, torch.zeros_like(sigma))]
-        else:
-            features.append(torch.zeros_like(sigma).expand(-1, 2 + INVARIANTS, -1, -1, -1))
-        x = self.first(torch.cat(features, 1))
+    def features(self, told: Float[Tensor, "b told x y z"]) -> Float[Tensor, "b width x y z"]:
+        """The features of all that a network is :func:`told`."""
+        x = self.first(told)
         for layer in self.body:
             x = x + layer(_activated(x))
         return _activated(self.last(_activated(x)))
@@ -234,23 +195,78 @@ class SPDAutoencoder(nn.Module):
         e = torch.einsum("ij,bixyz->bjxyz", torch.linalg.cholesky(self.metric), e)
         return SHARPNESS * a, (2 + SHARPNESS * b).clamp(-6, 6).exp(), SHARPNESS * c, e, shares
 
-    def _mean(self, kinds: list[Tensor], mask: Tensor, a: Tensor, b: Tensor, c: Tensor, e: Tensor) -> Tensor:
-        along = [trace_and_deviator(local_mean(kind, mask))[1] for kind in kinds]
-        sizes = [6 * len(kinds), 6 * len(kinds), self.embedding, 1]
-        stack = torch.cat([*kinds, *along, e, mask.to(e.dtype)], 1)
-        near = [volume.split(sizes, 1) for volume in shifted(stack, self.offsets)]
-        scores, values = [], []
-        for k in range(len(kinds)):
-            part = slice(6 * k, 6 * k + 6)
-            for shell, axis, (logs, around, other, there) in zip(self.shell, self.axes, near, strict=True):
+    def _mean(self, near: Surroundings, a: Tensor, b: Tensor, c: Tensor, e: Tensor) -> Tensor:
+        others = shifted(e, self.offsets)
+        scores = []
+        for k, (squares, fibres) in enumerate(zip(near.squares, near.fibres, strict=True)):
+            for shell, square, fibre, other, there in zip(
+                self.shell, squares, fibres, others, near.inside, strict=True
+            ):
                 own = k * self.shells + shell
-                score = a[:, own : own + 1] - b[:, k : k + 1] * (logs[:, part] - kinds[k]).square().sum(1, keepdim=True)
+                score = a[:, own : own + 1] - b[:, k : k + 1] * square
                 score = score - (other - e).square().sum(1, keepdim=True)
-                fibre = torch.einsum("bcxyz,c->bxyz", along[k] + around[:, part], axis)
-                scores.append(torch.where(there > 0, score + c[:, k : k + 1] * fibre[:, None], -1e4))
-                values.append(logs[:, part])
+                scores.append(torch.where(there, score + c[:, k : k + 1] * fibre, -1e4))
         weights = torch.cat(scores, 1).softmax(1)
-        mean = torch.zeros_like(kinds[0])
-        for k, value in enumerate(values):
-            mean = mean + weights[:, k : k + 1] * value
+        mean = torch.zeros_like(near.kinds[0])
+        for j, value in enumerate(value for values in near.values for value in values):
+            mean = mean + weights[:, j : j + 1] * value
         return mean
+
+
+def told(
+    kinds: Sequence[Float[Tensor, "b 6 x y z"]],
+    mask: Bool[Tensor, "b 1 x y z"],
+    sigma: Float[Tensor, "b 1 x y z"],
+    directions: Float[Tensor, " b"],
+) -> Float[Tensor, "b told x y z"]:
+    """What the convolutions see: :func:`invariants` of each kind of tensors, the number of directions, and how far the
+    kinds are apart; zeros where there is one kind."""
+    inside = mask.to(sigma.dtype)
+    n = directions[:, None, None, None, None]
+    known = (n > 0) * inside
+    parts = [invariants(kinds[0], mask, sigma), known, known * (n.clamp_min(1).log() - MEAN_LOG_DIRECTIONS)]
+    if len(kinds) == 2:
+        gap = safe_norm((kinds[0] - kinds[1]).movedim(1, -1)).unsqueeze(1)
+        parts += [inside, gap, invariants(kinds[1], mask, torch.zeros_like(sigma))]
+    else:
+        parts.append(torch.zeros_like(sigma).expand(-1, 2 + INVARIANTS, -1, -1, -1))
+    return torch.cat(parts, 1)
+
+
+def autoencoded(
+    members: Sequence[SPDAutoencoder],
+    logs: Float[Tensor, "b 6 x y z"],
+    mask: Bool[Tensor, "b 1 x y z"],
+    sigma: Float[Tensor, "b 1 x y z"],
+    directions: Float[Tensor, " b"],
+    filtered: Float[Tensor, "b 6 x y z"] | None = None,
+    slab: int | None = None,
+) -> list[tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b width x y z"]]]:
+    """:meth:`SPDAutoencoder.with_features` of each of several; what does not depend on parameters is computed once.
+
+    Raises:
+        InputError: if their neighbourhoods differ.
+    """
+    first = members[0]
+    if any(member.offsets != first.offsets for member in members):
+        raise InputError("members: wanted the same neighbourhood for all")
+    size = logs.shape[-3:]
+    room = [side for n in reversed(size) for side in (0, max(0, 3 - n))]  # windows of 3 need it
+    kinds = [logs] if filtered is None else [logs, filtered]
+    kinds = [functional.pad(torch.where(mask, kind, 0.0), room) for kind in kinds]
+    wide, sigma = functional.pad(mask, room), functional.pad(sigma, room)
+    given = told(kinds, wide, sigma, directions)
+    features = [member.features(given) for member in members]
+    planes = slab or wide.shape[-1]
+    parts: list[list[Tensor]] = [[] for _ in members]
+    for low in range(0, wide.shape[-1], planes):
+        start = max(0, low - first.reach)
+        window = slice(start, low + planes + first.reach)
+        near = surroundings([kind[..., window] for kind in kinds], wide[..., window], first.offsets, first.axes)
+        rough = roughness(near.kinds[0], wide[..., window])
+        for member, seen, out in zip(members, features, parts, strict=True):
+            part = member.moved(near, seen[..., window], rough)
+            out.append(part[..., low - start : low - start + planes])
+    nx, ny, nz = size
+    outs = (torch.where(mask, torch.cat(part, -1)[..., :nx, :ny, :nz], 0.0) for part in parts)
+    return [(out, seen[..., :nx, :ny, :nz]) for out, seen in zip(outs, features, strict=True)]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from manifoldnet.nn.spd import SPDAutoencoder
+from manifoldnet.nn.spd import SPDAutoencoder, autoencoded
 
 
 class SPDEnsemble(nn.Module):
@@ -20,7 +20,7 @@ class SPDEnsemble(nn.Module):
     "Bagging predictors").
 
     Args:
-        members: one network at least, each a :class:`SPDAutoencoder` or a module with its methods and its ``error``.
+        members: one network at least, of the same neighbourhood.
     """
 
     def __init__(self, members: Iterable[SPDAutoencoder]) -> None:
@@ -47,8 +47,12 @@ class SPDEnsemble(nn.Module):
         filtered: Float[Tensor, "b 6 x y z"] | None = None,
         slab: int | None = None,
     ) -> tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b widths x y z"]]:
-        """As :meth:`SPDAutoencoder.with_features`, with the features of all members."""
-        found = [member.with_features(logs, mask, sigma, directions, filtered, slab) for member in self._each()]
+        """As :meth:`SPDAutoencoder.with_features`, with the features of all members.
+
+        Raises:
+            InputError: if the neighbourhoods of members differ.
+        """
+        found = autoencoded(list(self._each()), logs, mask, sigma, directions, filtered, slab)
         outs, features = zip(*found, strict=True)
         return torch.stack(outs).mean(0), torch.cat(features, 1)
 

@@ -5,6 +5,7 @@ import torch
 from test_spd_layers import F64, rng, small, volume
 
 from manifoldnet import SPD
+from manifoldnet.errors import InputError
 from manifoldnet.linalg import sym_expm, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder, SPDEnsemble
 
@@ -58,3 +59,21 @@ def test_one_law_of_the_error(ensemble):
     ensemble.set_error(weight, bias)
     expected = torch.einsum("bcxyz,c->bxyz", features, weight)[:, None] + bias
     torch.testing.assert_close(ensemble.error(features), expected)
+
+
+def test_members_of_other_neighbourhoods_are_refused():
+    members = [SPDAutoencoder(4, 3, radius2, generator=rng()).to(F64) for radius2 in (1, 2)]
+    with pytest.raises(InputError, match="same neighbourhood"):
+        SPDEnsemble(members)(*volume(3, 3, 3))
+
+
+@pytest.mark.parametrize("slab", [None, 2])
+def test_what_members_share_is_what_each_finds(ensemble, slab):
+    """With both kinds of tensors, whose neighbours are found once for all."""
+    logs, *others = volume(4, 5, 6)
+    given = (logs, *others, logs + 0.1 * torch.randn(logs.shape, dtype=F64, generator=rng(3)))
+    with torch.no_grad():
+        mean, features = ensemble.with_features(*given, slab)
+        alone = [member.with_features(*given) for member in ensemble.members]
+    torch.testing.assert_close(mean, torch.stack([out for out, _ in alone]).mean(0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(features, torch.cat([seen for _, seen in alone], 1), rtol=0, atol=0)

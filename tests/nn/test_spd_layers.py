@@ -8,7 +8,8 @@ import torch
 from manifoldnet import SPD
 from manifoldnet.linalg import sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
-from manifoldnet.nn.spd import INVARIANTS, invariants, neighbourhood, shifted
+from manifoldnet.nn.spd import INVARIANTS, invariants
+from manifoldnet.nn.surroundings import neighbourhood, shifted
 
 F64 = torch.float64
 
