@@ -167,8 +167,8 @@ class SPDAutoencoder(nn.Module):
 
         Means over ``slab`` planes along z at a time need less memory and are the same.
         """
-        (found,) = autoencoded([self], logs, mask, sigma, directions, filtered, slab)
-        return found
+        (out,), features = autoencoded([self], logs, mask, sigma, directions, filtered, slab)
+        return out, features
 
     def moved(
         self, near: Surroundings, features: Float[Tensor, "b width x y z"], rough: Float[Tensor, "b 1 x y z"]
@@ -241,8 +241,9 @@ def autoencoded(
     directions: Float[Tensor, " b"],
     filtered: Float[Tensor, "b 6 x y z"] | None = None,
     slab: int | None = None,
-) -> list[tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b width x y z"]]]:
-    """:meth:`SPDAutoencoder.with_features` of each of several; what does not depend on parameters is computed once.
+) -> tuple[list[Float[Tensor, "b 6 x y z"]], Float[Tensor, "b widths x y z"]]:
+    """The results of several and the features of all, as :meth:`SPDAutoencoder.with_features`; what does not depend on
+    parameters is computed once.
 
     Raises:
         InputError: if their neighbourhoods differ.
@@ -255,8 +256,8 @@ def autoencoded(
     kinds = [logs] if filtered is None else [logs, filtered]
     kinds = [functional.pad(torch.where(mask, kind, 0.0), room) for kind in kinds]
     wide, sigma = functional.pad(mask, room), functional.pad(sigma, room)
-    given = told(kinds, wide, sigma, directions)
-    features = [member.features(given) for member in members]
+    features = _features(members, told(kinds, wide, sigma, directions))
+    widths = [member.width for member in members]
     planes = slab or wide.shape[-1]
     parts: list[list[Tensor]] = [[] for _ in members]
     for low in range(0, wide.shape[-1], planes):
@@ -264,9 +265,13 @@ def autoencoded(
         window = slice(start, low + planes + first.reach)
         near = surroundings([kind[..., window] for kind in kinds], wide[..., window], first.offsets, first.axes)
         rough = roughness(near.kinds[0], wide[..., window])
-        for member, seen, out in zip(members, features, parts, strict=True):
-            part = member.moved(near, seen[..., window], rough)
-            out.append(part[..., low - start : low - start + planes])
+        for member, seen, out in zip(members, features[..., window].split(widths, 1), parts, strict=True):
+            out.append(member.moved(near, seen, rough)[..., low - start : low - start + planes])
     nx, ny, nz = size
-    outs = (torch.where(mask, torch.cat(part, -1)[..., :nx, :ny, :nz], 0.0) for part in parts)
-    return [(out, seen[..., :nx, :ny, :nz]) for out, seen in zip(outs, features, strict=True)]
+    outs = [torch.where(mask, torch.cat(part, -1)[..., :nx, :ny, :nz], 0.0) for part in parts]
+    return outs, features[..., :nx, :ny, :nz]
+
+
+def _features(members: Sequence[SPDAutoencoder], given: Tensor) -> Tensor:
+    # in one piece at once: parts beside it would be half a gigabyte of a head while its means are taken
+    return torch.cat([member.features(given) for member in members], 1)

@@ -52,9 +52,8 @@ class SPDEnsemble(nn.Module):
         Raises:
             InputError: if the neighbourhoods of members differ.
         """
-        found = autoencoded(list(self._each()), logs, mask, sigma, directions, filtered, slab)
-        outs, features = zip(*found, strict=True)
-        return torch.stack(outs).mean(0), torch.cat(features, 1)
+        outs, features = autoencoded(list(self._each()), logs, mask, sigma, directions, filtered, slab)
+        return torch.stack(outs).mean(0), features
 
     def error(self, features: Float[Tensor, "b widths x y z"]) -> Float[Tensor, "b 1 x y z"]:
         """The logarithm of the mean squared distance of the mean to the truth, the mean of what members make of it."""
