@@ -22,7 +22,8 @@ from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_ve
 from manifoldnet.nn import SPDAutoencoder, SPDEnsemble
 from manifoldnet.training import SavedModel
 
-SLAB = 20  # planes; each slab needs 3 more on either side, more planes need more memory
+AT_ONCE = 2**13  # voxels; more are slower, they leave the caches
+RIM = 3  # voxels round the mask that networks see, so that it does not matter how much of a file is empty
 EIGENVALUES = (1 / 16, 5.0)
 USUAL = 12  # directions where nothing is said
 COUNTS = (8, 64)  # of directions in training; networks do not know what more of them mean
@@ -278,17 +279,27 @@ def filtered(
     images = [logs, mask[None], told_level(known.sigma, mask, strength)[None]]
     if known.filtered is not None:
         images.append(logarithms(known.filtered, mask, scale)[0])
-    out, features = by_slabs(model, images, told(known.directions, strength))
-    fit = images[3] if known.filtered is not None else None
-    out = model.followed(logs, out.to(logs.dtype), fit, known.directions, strength)
-    result = tensors.clone()
-    # the network's correction of a mean must not leave the range that its input was brought to
-    limits = (math.log(limit) for limit in EIGENVALUES)
-    exponentials = sym_expm(bounded(sym_from_vector(out.movedim(0, -1)[mask].double()), *limits))
-    result[mask] = (scale * 0.5 * (exponentials + exponentials.mT)).to(tensors.dtype)
+    box = _box(mask)
+    images = [image[(slice(None), *box)] for image in images]
+    out, features = averaged(model, images, told(known.directions, strength))
     with torch.inference_mode():
         error = (0.5 * model.net.error(features[None])[0, 0]).exp().to(tensors.dtype)
-    return Denoised(result, torch.where(mask, error, torch.nan))
+    inside = mask[box]
+    fit = images[3] if known.filtered is not None else None
+    out = model.followed(images[0], out.to(logs.dtype), fit, known.directions, strength)
+    result, uncertainty = tensors.clone(), torch.full_like(tensors[..., 0, 0], torch.nan)
+    # the network's correction of a mean must not leave the range that its input was brought to
+    limits = (math.log(limit) for limit in EIGENVALUES)
+    exponentials = sym_expm(bounded(sym_from_vector(out.movedim(0, -1)[inside].double()), *limits))
+    result[mask] = (scale * 0.5 * (exponentials + exponentials.mT)).to(tensors.dtype)
+    uncertainty[mask] = error[inside]
+    return Denoised(result, uncertainty)
+
+
+def _box(mask: Bool[Tensor, "x y z"]) -> tuple[slice, ...]:
+    """Where the mask and RIM voxels round it are."""
+    ends = torch.stack([mask.nonzero().amin(0) - RIM, mask.nonzero().amax(0) + RIM + 1]).clamp_min(0)
+    return tuple(slice(low, high) for low, high in ends.T.tolist())
 
 
 def logarithms(
@@ -323,10 +334,10 @@ def logarithms(
     return out.movedim(-1, 0), scale
 
 
-def by_slabs(
+def averaged(
     model: DtiDenoiser, images: list[Tensor], directions: float
 ) -> tuple[Float[Tensor, "6 x y z"], Float[Tensor, "width x y z"]]:
-    """The network's output and features; the means, which need most of the memory, slab by slab along z.
+    """The network's output and features; the means are found for AT_ONCE voxels of the mask at a time.
 
     Args:
         model: the denoiser.
@@ -338,5 +349,5 @@ def by_slabs(
     filtered = rest[0] if rest else None
     count = logs.new_full((1,), directions)
     with torch.inference_mode():
-        out, features = model.net.with_features(logs, mask, sigma, count, filtered, SLAB)
+        out, features = model.net.with_features(logs, mask, sigma, count, filtered, AT_ONCE)
     return out[0], features[0]

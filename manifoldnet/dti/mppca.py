@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-CHUNK = 2**21  # numbers in the patches that are filtered at once; more are slower, they leave the caches
+CHUNK = 2**19  # numbers in the patches that are filtered at once; more are slower, they leave the caches
+Result = TypeVar("Result")
 
 
 def mppca(
@@ -36,10 +39,14 @@ def mppca(
     centres, steps = whole.nonzero() @ strides, offsets @ strides
     flat = signals.flatten(0, 2).double()
     total, weight = torch.zeros_like(flat), flat.new_zeros(len(flat))
-    for part in centres.split(max(1, CHUNK // (len(steps) * flat.shape[1]))):
+
+    def found(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         voxels = (part[:, None] + steps).flatten()
-        found, share = _without_noise(flat.index_select(0, voxels).unflatten(0, (len(part), len(steps))))
-        total.index_add_(0, voxels, found.flatten(0, 1))
+        return voxels, *_without_noise(flat.index_select(0, voxels).unflatten(0, (len(part), len(steps))))
+
+    parts = centres.split(max(1, CHUNK // (len(steps) * flat.shape[1])))
+    for voxels, without_noise, share in _on_all_cores(found, parts, mask.device):
+        total.index_add_(0, voxels, without_noise.flatten(0, 1))
         weight.index_add_(0, voxels, share.repeat_interleave(len(steps)))
     total /= weight.clamp_min(1e-300)[:, None]
     as_it_was = (weight == 0) | ~mask.flatten()
@@ -63,7 +70,7 @@ def _without_noise(patches: Float[Tensor, "m v n"]) -> tuple[Float[Tensor, "m v 
     """Patches of v voxels on the components that are no noise, times the weight that they have, and this."""
     v, n = patches.shape[1:]
     mean = patches.mean(1, keepdim=True)
-    values, vectors = _eigh(torch.baddbmm(mean.mT * mean, patches.mT, patches, beta=-1, alpha=1 / v))
+    values, vectors = torch.linalg.eigh(torch.baddbmm(mean.mT * mean, patches.mT, patches, beta=-1, alpha=1 / v))
     few = max(0, n - (v - 1))  # whose eigenvalues are 0, since there are fewer voxels than volumes
     values, vectors = values[:, few:].clamp_min(0), vectors[..., few:]
     count = torch.arange(1, n - few + 1, device=values.device)
@@ -80,13 +87,16 @@ def _without_noise(patches: Float[Tensor, "m v n"]) -> tuple[Float[Tensor, "m v 
     return torch.baddbmm(share[:, None, None] * mean - mean @ projector, patches, projector), share
 
 
-def _eigh(matrices: Float[Tensor, "m n n"]) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n n"]]:
-    """``torch.linalg.eigh``, which takes a batch one matrix after the other, on as many cores as torch uses."""
-    cores = 1 if matrices.is_cuda else torch.get_num_threads()
-    if cores == 1:
-        values, vectors = torch.linalg.eigh(matrices)
-        return values, vectors
-    # else each asks for all cores, and they take as long as one
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        parts = list(pool.map(torch.linalg.eigh, matrices.tensor_split(cores)))
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+def _on_all_cores(work: Callable[[Tensor], Result], parts: Sequence[Tensor], device: torch.device) -> Iterator[Result]:
+    """What becomes of parts of an image, in their order, on the CPU each found by one core: torch finds eigenvectors of
+    a batch one matrix after the other."""
+    cores = torch.get_num_threads()
+    if device.type != "cpu" or cores == 1:
+        yield from map(work, parts)
+        return
+    torch.set_num_threads(1)  # else each asks for all cores, and they take as long as one
+    try:
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(work, parts)
+    finally:
+        torch.set_num_threads(cores)

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from manifoldnet.dti.examples import Pool, Source, volume_example
-from manifoldnet.dti.model import DtiDenoiser, by_slabs, told, told_level
+from manifoldnet.dti.model import DtiDenoiser, averaged, told, told_level
 from manifoldnet.linalg import sym_expm, sym_from_vector
 from manifoldnet.manifolds import SPD
 
@@ -72,7 +72,7 @@ def errors(
     mask = example.mask[0]
     level = told_level(example.sigma[0], mask)[None]
     images = [example.noisy, example.mask, level, *([example.filtered] if with_signals else [])]
-    out, features = by_slabs(model, images, told(float(example.directions)))
+    out, features = averaged(model, images, told(float(example.directions)))
     fit = example.filtered if with_signals else None
     moved = model.followed(example.noisy, out, fit, float(example.directions))
     tensors, one, other = (_in_mask(logs, mask) for logs in (moved, example.target, again))

@@ -8,8 +8,10 @@ So its output is SPD and commutes with these maps by construction.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import geoopt
 import torch
@@ -19,66 +21,35 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from manifoldnet.errors import InputError
-from manifoldnet.linalg import safe_norm, sym_to_vector
+from manifoldnet.linalg import sym_to_vector
 from manifoldnet.manifolds import SPD
 from manifoldnet.nn.initial import seeded
+from manifoldnet.nn.invariants import TOLD, roughness, told
 from manifoldnet.nn.isotropic import IsotropicConv3d
-from manifoldnet.nn.isotropic_function import TINY, IsotropicFunction, shape_of, trace_and_deviator
-from manifoldnet.nn.surroundings import Surroundings, local_mean, neighbourhood, shifted, surroundings
+from manifoldnet.nn.isotropic_function import TINY, IsotropicFunction, trace_and_deviator
+from manifoldnet.nn.neighbours import Chosen, Everywhere, neighbourhood
+from manifoldnet.nn.slabs import slabwise
+from manifoldnet.nn.surroundings import Surroundings, local_mean, surroundings
 
-INVARIANTS = 10
 SHARPNESS = 4.0
 DILATIONS = (1, 2, 4, 2)
-MEAN_LOG_DIRECTIONS = 3.0  # of the usual 6 to 64, from which the feature is counted
-
-
-def _variance(
-    logs: Float[Tensor, "b 6 x y z"], mean: Float[Tensor, "b 6 x y z"], mask: Bool[Tensor, "b 1 x y z"]
-) -> Float[Tensor, "b 1 x y z"]:
-    return (local_mean(logs.square(), mask).sum(1, keepdim=True) - mean.square().sum(1, keepdim=True)).clamp_min(0)
-
-
-def roughness(logs: Float[Tensor, "b 6 x y z"], mask: Bool[Tensor, "b 1 x y z"]) -> Float[Tensor, "b 1 x y z"]:
-    """v / (1 + v) for the variance v of the 3 x 3 x 3 tensors round each voxel."""
-    v = _variance(logs, local_mean(logs, mask), mask)
-    return v / (1 + v)
-
-
-def invariants(
-    logs: Float[Tensor, "b 6 x y z"], mask: Bool[Tensor, "b 1 x y z"], sigma: Float[Tensor, "b 1 x y z"]
-) -> Float[Tensor, "b 10 x y z"]:
-    """Features of a voxel and its 3 x 3 x 3 surroundings that no rotation or scaling of the tensors changes.
-
-    ``sigma`` is the noise level (standard deviation of the signal over S0), 0 where it is not known.
-    """
-    inside = mask.to(logs.dtype)
-    mean = local_mean(logs, mask)
-    (_, deviator), (_, mean_deviator) = trace_and_deviator(logs), trace_and_deviator(mean)
-    rise = (logs - mean)[:, [0, 2, 5]].sum(1, keepdim=True) / math.sqrt(3.0)
-    size, shape, _ = shape_of(deviator)
-    mean_size = safe_norm(mean_deviator.movedim(1, -1)).unsqueeze(1)
-    aligned = (deviator * mean_deviator).sum(1, keepdim=True) / (size * mean_size + TINY)
-    gap = safe_norm((logs - mean).movedim(1, -1)).unsqueeze(1)
-    known = (sigma > 0).to(logs.dtype)
-    noise = known * (4.0 + sigma.clamp_min(1e-3).log())
-    parts = [
-        rise,
-        size,
-        shape,
-        aligned,
-        mean_size,
-        gap,
-        (_variance(logs, mean, mask) + TINY).sqrt(),
-        noise,
-        known,
-        functional.avg_pool3d(inside, 3, 1, 1),
-    ]
-    return torch.cat(parts, 1) * inside
 
 
 def _activated(x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
     """gelu of the channels scaled to mean square 1 at each voxel, which lets plain gradient descent take long steps."""
     return functional.gelu(x * (x.square().mean(1, keepdim=True) + TINY).rsqrt())
+
+
+def _residual(layer: nn.Module, x: Tensor) -> Tensor:
+    return x + layer(_activated(x))
+
+
+def _activated_twice(layer: nn.Module, x: Tensor) -> Tensor:
+    return _activated(layer(_activated(x)))
+
+
+def _whole(function: Callable[[Tensor], Tensor], x: Tensor, reach: int) -> Tensor:
+    return function(x)
 
 
 class SPDAutoencoder(nn.Module):
@@ -118,7 +89,7 @@ class SPDAutoencoder(nn.Module):
         squares = along[:, :, None] * along[:, None, :] / torch.tensor(lengths).clamp_min(1)[:, None, None]
         self.register_buffer("axes", sym_to_vector(squares), persistent=False)
         root2 = math.sqrt(2.0)
-        self.first = IsotropicConv3d(2 * INVARIANTS + 4, width, 1, root2, generator)
+        self.first = IsotropicConv3d(TOLD, width, 1, root2, generator)
         self.body = nn.ModuleList([IsotropicConv3d(width, width, d, root2, generator) for d in DILATIONS])
         self.last = IsotropicConv3d(width, width, 1, root2, generator)
         self.head = skip_init(nn.Conv3d, width, sum(self.sizes), 1)
@@ -133,8 +104,6 @@ class SPDAutoencoder(nn.Module):
         self.corrected = IsotropicFunction(width, generator)
         metric = SPD("affine-invariant", n=embedding)
         self.metric = geoopt.ManifoldParameter(torch.eye(embedding), manifold=metric)
-        # of a mean, which also sees directions round its neighbours; windows of 3 need 2
-        self.reach = max(2, 1 + math.isqrt(radius2))
         # of a result: the features reach 1 voxel, and what they give is compared across the neighbourhood
         self.margin = 1 + 1 + sum(DILATIONS) + 1 + math.isqrt(radius2)
 
@@ -160,77 +129,67 @@ class SPDAutoencoder(nn.Module):
         sigma: Float[Tensor, "b 1 x y z"],
         directions: Float[Tensor, " b"],
         filtered: Float[Tensor, "b 6 x y z"] | None = None,
-        slab: int | None = None,
+        at_once: int | None = None,
     ) -> tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b width x y z"]]:
         """The result of :meth:`forward` and the features that it came from, of which ``error`` makes the logarithm of
         the mean squared distance to the truth.
 
-        Means over ``slab`` planes along z at a time need less memory and are the same.
+        Means for ``at_once`` voxels of the mask at a time are the same; they need less memory and, if no gradient is
+        wanted, less time.
         """
-        (out,), features = autoencoded([self], logs, mask, sigma, directions, filtered, slab)
+        (out,), features = autoencoded([self], logs, mask, sigma, directions, filtered, at_once)
         return out, features
 
     def moved(
-        self, near: Surroundings, features: Float[Tensor, "b width x y z"], rough: Float[Tensor, "b 1 x y z"]
+        self,
+        near: Surroundings,
+        features: Float[Tensor, "b width x y z"],
+        embedded: Float[Tensor, "B n X Y Z"],
+        rough: Float[Tensor, "b 1 x y z"],
     ) -> Float[Tensor, "b 6 x y z"]:
-        """The share of the way to the mean, corrected; ``rough`` is the :func:`roughness` of the noisy tensors."""
-        *scores, shares = self._headed(features)
-        mean = self._mean(near, *scores)
+        """The share of the way to the mean, corrected, at the voxels whose surroundings are given, as are their
+        features and the :func:`roughness` of the noisy tensors; ``embedded`` are the :meth:`embeddings` of all."""
+        a, b, c, shares = self._headed(features)
+        mean = self._mean(near, a, b, c, embedded)
         start = torch.stack(near.kinds).mean(0)
         share_of_trace, share_of_deviator = shares.sigmoid().split(1, 1)
         trace, deviator = trace_and_deviator(mean - start)
         moved = start + share_of_trace * trace + share_of_deviator * deviator
         return self.corrected(moved, features, rough)
 
-    def features(self, told: Float[Tensor, "b told x y z"]) -> Float[Tensor, "b width x y z"]:
-        """The features of all that a network is :func:`told`."""
-        x = self.first(told)
-        for layer in self.body:
-            x = x + layer(_activated(x))
-        return _activated(self.last(_activated(x)))
+    def features(self, told: Float[Tensor, "b told x y z"], piecewise: bool = False) -> Float[Tensor, "b width x y z"]:
+        """The features of all that a network is :func:`told`; ``piecewise`` :func:`slabwise`, for whole heads."""
+        part = slabwise if piecewise else _whole
+        x = part(self.first, told, 1)
+        for layer, dilation in zip(self.body, DILATIONS, strict=True):
+            x = part(partial(_residual, layer), x, dilation)
+        return part(partial(_activated_twice, self.last), x, 1)
+
+    def embeddings(self, features: Float[Tensor, "b width x y z"]) -> Float[Tensor, "b n x y z"]:
+        """e, in coordinates in which M is the identity."""
+        e = functional.conv3d(features, self.head.weight[-self.embedding :], self.head.bias[-self.embedding :])
+        return torch.einsum("ij,bixyz->bjxyz", torch.linalg.cholesky(self.metric), e)
 
     def _headed(self, features: Tensor) -> tuple[Tensor, ...]:
-        """a, b, c, the embedding and the shares."""
-        a, b, c, shares, e = self.head(features).split(self.sizes, 1)
-        e = torch.einsum("ij,bixyz->bjxyz", torch.linalg.cholesky(self.metric), e)
-        return SHARPNESS * a, (2 + SHARPNESS * b).clamp(-6, 6).exp(), SHARPNESS * c, e, shares
+        """a, b, c and the shares."""
+        head = functional.conv3d(features, self.head.weight[: -self.embedding], self.head.bias[: -self.embedding])
+        a, b, c, shares = head.split(self.sizes[:-1], 1)
+        return SHARPNESS * a, (2 + SHARPNESS * b).clamp(-6, 6).exp(), SHARPNESS * c, shares
 
-    def _mean(self, near: Surroundings, a: Tensor, b: Tensor, c: Tensor, e: Tensor) -> Tensor:
-        others = shifted(e, self.offsets)
+    def _mean(self, near: Surroundings, a: Tensor, b: Tensor, c: Tensor, embedded: Tensor) -> Tensor:
+        e = near.voxels.own(embedded)
+        gaps = [(other - e).square().sum(1, keepdim=True) for other in near.voxels.near(embedded)]
         scores = []
         for k, (squares, fibres) in enumerate(zip(near.squares, near.fibres, strict=True)):
-            for shell, square, fibre, other, there in zip(
-                self.shell, squares, fibres, others, near.inside, strict=True
-            ):
+            for shell, square, fibre, gap, there in zip(self.shell, squares, fibres, gaps, near.inside, strict=True):
                 own = k * self.shells + shell
-                score = a[:, own : own + 1] - b[:, k : k + 1] * square
-                score = score - (other - e).square().sum(1, keepdim=True)
+                score = a[:, own : own + 1] - b[:, k : k + 1] * square - gap
                 scores.append(torch.where(there, score + c[:, k : k + 1] * fibre, -1e4))
         weights = torch.cat(scores, 1).softmax(1)
         mean = torch.zeros_like(near.kinds[0])
         for j, value in enumerate(value for values in near.values for value in values):
             mean = mean + weights[:, j : j + 1] * value
         return mean
-
-
-def told(
-    kinds: Sequence[Float[Tensor, "b 6 x y z"]],
-    mask: Bool[Tensor, "b 1 x y z"],
-    sigma: Float[Tensor, "b 1 x y z"],
-    directions: Float[Tensor, " b"],
-) -> Float[Tensor, "b told x y z"]:
-    """What the convolutions see: :func:`invariants` of each kind of tensors, the number of directions, and how far the
-    kinds are apart; zeros where there is one kind."""
-    inside = mask.to(sigma.dtype)
-    n = directions[:, None, None, None, None]
-    known = (n > 0) * inside
-    parts = [invariants(kinds[0], mask, sigma), known, known * (n.clamp_min(1).log() - MEAN_LOG_DIRECTIONS)]
-    if len(kinds) == 2:
-        gap = safe_norm((kinds[0] - kinds[1]).movedim(1, -1)).unsqueeze(1)
-        parts += [inside, gap, invariants(kinds[1], mask, torch.zeros_like(sigma))]
-    else:
-        parts.append(torch.zeros_like(sigma).expand(-1, 2 + INVARIANTS, -1, -1, -1))
-    return torch.cat(parts, 1)
 
 
 def autoencoded(
@@ -240,7 +199,7 @@ def autoencoded(
     sigma: Float[Tensor, "b 1 x y z"],
     directions: Float[Tensor, " b"],
     filtered: Float[Tensor, "b 6 x y z"] | None = None,
-    slab: int | None = None,
+    at_once: int | None = None,
 ) -> tuple[list[Float[Tensor, "b 6 x y z"]], Float[Tensor, "b widths x y z"]]:
     """The results of several and the features of all, as :meth:`SPDAutoencoder.with_features`; what does not depend on
     parameters is computed once.
@@ -256,22 +215,36 @@ def autoencoded(
     kinds = [logs] if filtered is None else [logs, filtered]
     kinds = [functional.pad(torch.where(mask, kind, 0.0), room) for kind in kinds]
     wide, sigma = functional.pad(mask, room), functional.pad(sigma, room)
-    features = _features(members, told(kinds, wide, sigma, directions))
-    widths = [member.width for member in members]
-    planes = slab or wide.shape[-1]
-    parts: list[list[Tensor]] = [[] for _ in members]
-    for low in range(0, wide.shape[-1], planes):
-        start = max(0, low - first.reach)
-        window = slice(start, low + planes + first.reach)
-        near = surroundings([kind[..., window] for kind in kinds], wide[..., window], first.offsets, first.axes)
-        rough = roughness(near.kinds[0], wide[..., window])
-        for member, seen, out in zip(members, features[..., window].split(widths, 1), parts, strict=True):
-            out.append(member.moved(near, seen, rough)[..., low - start : low - start + planes])
+    features = _features(members, told(kinds, wide, sigma, directions), at_once is not None)
+    seen = features.split([member.width for member in members], 1)
+    embedded = [member.embeddings(part) for member, part in zip(members, seen, strict=True)]
+    rough = roughness(kinds[0], wide)
+    pairs = [torch.cat([kind, trace_and_deviator(local_mean(kind, wide))[1]], 1) for kind in kinds]
+    if at_once is None:
+        near = surroundings(Everywhere(first.offsets), pairs, wide, first.axes)
+        each = zip(members, seen, embedded, strict=True)
+        outs = [torch.where(wide, member.moved(near, part, e, rough), 0.0) for member, part, e in each]
+    else:
+        shape = (len(wide), *wide.shape[2:])
+        columns = [rough.new_zeros(6, wide.numel()) for _ in members]
+        for chosen in wide.flatten().nonzero()[:, 0].split(at_once):
+            voxels = Chosen(chosen, shape, first.offsets)
+            near = surroundings(voxels, pairs, wide, first.axes)
+            own = voxels.own(rough)
+            for member, part, e, column in zip(members, seen, embedded, columns, strict=True):
+                column[:, chosen] = member.moved(near, voxels.own(part), e, own)[0, :, :, 0, 0]
+        outs = [column.unflatten(1, shape).movedim(1, 0) for column in columns]
     nx, ny, nz = size
-    outs = [torch.where(mask, torch.cat(part, -1)[..., :nx, :ny, :nz], 0.0) for part in parts]
-    return outs, features[..., :nx, :ny, :nz]
+    return [out[..., :nx, :ny, :nz] for out in outs], features[..., :nx, :ny, :nz]
 
 
-def _features(members: Sequence[SPDAutoencoder], given: Tensor) -> Tensor:
-    # in one piece at once: parts beside it would be half a gigabyte of a head while its means are taken
-    return torch.cat([member.features(given) for member in members], 1)
+def _features(members: Sequence[SPDAutoencoder], given: Tensor, piecewise: bool) -> Tensor:
+    if not given.is_cuda:
+        # a dilation of 4 is three times as fast as with the channels first
+        given = given.contiguous(memory_format=torch.channels_last_3d)
+    ends = list(itertools.accumulate(member.width for member in members))
+    # in one piece at once: parts beside it would be half a gigabyte of a head
+    features = given.new_empty(len(given), ends[-1], *given.shape[2:])
+    for member, end in zip(members, ends, strict=True):
+        features[:, end - member.width : end] = member.features(given, piecewise)
+    return features

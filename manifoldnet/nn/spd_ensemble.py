@@ -45,14 +45,14 @@ class SPDEnsemble(nn.Module):
         sigma: Float[Tensor, "b 1 x y z"],
         directions: Float[Tensor, " b"],
         filtered: Float[Tensor, "b 6 x y z"] | None = None,
-        slab: int | None = None,
+        at_once: int | None = None,
     ) -> tuple[Float[Tensor, "b 6 x y z"], Float[Tensor, "b widths x y z"]]:
         """As :meth:`SPDAutoencoder.with_features`, with the features of all members.
 
         Raises:
             InputError: if the neighbourhoods of members differ.
         """
-        outs, features = autoencoded(list(self._each()), logs, mask, sigma, directions, filtered, slab)
+        outs, features = autoencoded(list(self._each()), logs, mask, sigma, directions, filtered, at_once)
         return torch.stack(outs).mean(0), features
 
     def error(self, features: Float[Tensor, "b widths x y z"]) -> Float[Tensor, "b 1 x y z"]:

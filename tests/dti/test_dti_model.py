@@ -1,4 +1,4 @@
-"""The denoiser of diffusion tensors: what goes in and comes out, its symmetries, its slabs, and whether it denoises."""
+"""The denoiser of diffusion tensors: what goes in and comes out, its symmetries, and whether it denoises."""
 
 import itertools
 import warnings
@@ -232,18 +232,23 @@ def test_save_and_load(tmp_path, untrained):
 # structure -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [21, 42])
-@pytest.mark.parametrize("slab", [3, 16])
-def test_slabs_do_not_change_the_result(untrained, monkeypatch, depth, slab):
-    tensors = field(6, 5, depth)
-    monkeypatch.setattr(dti_model, "SLAB", 1000)
-    whole = denoise(tensors, model=untrained)
-    monkeypatch.setattr(dti_model, "SLAB", slab)
-    assert apart(denoise(tensors, model=untrained), whole) < 1e-5
-    # the test could tell: with slabs that overlap less the result is another
-    for member in untrained.net.members:
-        monkeypatch.setattr(member, "reach", 0)
-    assert apart(denoise(tensors, model=untrained), whole) > 1e-4
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_how_many_voxels_at_once_does_not_change_the_result(untrained, monkeypatch, at_once):
+    tensors, mask = field(6, 5, 9), np.random.default_rng(2).random((6, 5, 9)) < 0.8
+    whole = denoise(tensors, mask, model=untrained)
+    monkeypatch.setattr(dti_model, "AT_ONCE", at_once)
+    assert apart(denoise(tensors, mask, model=untrained), whole) < 1e-5
+
+
+def test_the_field_of_view_does_not_change_the_result(untrained):
+    """Once it is three voxels wider than the mask."""
+    tensors = field(6, 5, 4)
+    inner, outer = (np.pad(tensors, [(n, n)] * 3 + [(0, 0)] * 2) for n in (3, 9))
+    expected = denoise(inner, model=untrained)
+    found = denoise(outer, model=untrained, uncertainty=True)
+    np.testing.assert_array_equal(found.tensors[6:-6, 6:-6, 6:-6], expected)
+    np.testing.assert_array_equal(np.isnan(found.uncertainty), ~(outer != 0).any((-1, -2)))
+    assert apart(denoise(tensors, model=untrained), expected[3:-3, 3:-3, 3:-3]) > 1e-5  # the network sees borders
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])

@@ -1,15 +1,13 @@
 import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from manifoldnet import SPD
 from manifoldnet.linalg import sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder
-from manifoldnet.nn.spd import INVARIANTS, invariants
-from manifoldnet.nn.surroundings import neighbourhood, shifted
+from manifoldnet.nn.invariants import INVARIANTS, invariants
 
 F64 = torch.float64
 
@@ -46,29 +44,6 @@ def on_matrices(f, logs):
 def orthogonal(seed, sign):
     q = torch.linalg.qr(torch.randn(3, 3, generator=rng(seed), dtype=F64))[0]
     return q * sign * torch.linalg.det(q).sign()
-
-
-@pytest.mark.parametrize(("radius2", "count"), [(0, 1), (1, 7), (2, 19), (3, 27), (4, 33), (5, 57)])
-def test_neighbourhoods_are_balls(radius2, count):
-    offsets = neighbourhood(radius2)
-    assert len(offsets) == len(set(offsets)) == count
-    assert offsets[0] == (0, 0, 0)
-    lengths = [sum(i * i for i in o) for o in offsets]
-    assert lengths == sorted(lengths)
-    assert max(lengths) <= radius2
-    assert {tuple(-i for i in o) for o in offsets} == set(offsets)
-
-
-@pytest.mark.parametrize("offset", [*neighbourhood(5), (0, 0, 4), (-5, 0, 0)])
-def test_shifting_is_numpys_with_zeros(offset):
-    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6))
-    wanted = np.zeros_like(x)
-    for place in np.ndindex(4, 5, 6):
-        near = tuple(p + o for p, o in zip(place, offset, strict=True))
-        if all(0 <= n < side for n, side in zip(near, (4, 5, 6), strict=True)):
-            wanted[(..., *place)] = x[(..., *near)]
-    found = shifted(torch.tensor(x), [(1, 0, 0), offset])
-    assert np.array_equal(found[1].numpy(), wanted)
 
 
 def grid_rotation(permutation, signs):
