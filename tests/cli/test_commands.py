@@ -126,7 +126,7 @@ SMALL = {
     "insar": {"scenes": 2, "scene_size": 32, "patch": 16, "batch": 2, "steps": 3, "channels": [[4, 6]], "blocks": 1,
               "precision": "float32", "calibration": 1},
     "dti": {"phantoms": 2, "phantom_size": 10, "scans": [], "crop": 8, "slab": 8, "batch": 1, "steps": 2,
-            "members": 1, "width": 4, "embedding": 2, "radius2": 1},
+            "refinement": 2, "members": 1, "width": 4, "embedding": 2, "radius2": 1},
     "activity": {"held_out": [1, 2, 3, 4, 5, 6, 7, 8],
                  "classifier": {"seconds": 2.0, "options": {"families": 2}}},
 }  # fmt: skip
