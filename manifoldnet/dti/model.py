@@ -17,6 +17,7 @@ from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import FEWEST, check_fittable, direction_count, tensor_model_holds
 from manifoldnet.dti.metrics import bounded
 from manifoldnet.dti.mppca import mppca
+from manifoldnet.dti.scan import box_round
 from manifoldnet.errors import InputError
 from manifoldnet.linalg import compilation, sym_expm, sym_from_vector, sym_to_vector
 from manifoldnet.nn import SPDAutoencoder, SPDEnsemble
@@ -279,7 +280,7 @@ def filtered(
     images = [logs, mask[None], told_level(known.sigma, mask, strength)[None]]
     if known.filtered is not None:
         images.append(logarithms(known.filtered, mask, scale)[0])
-    box = _box(mask)
+    box = box_round(mask.cpu().numpy(), RIM)
     images = [image[(slice(None), *box)] for image in images]
     out, features = averaged(model, images, told(known.directions, strength))
     with torch.inference_mode():
@@ -294,12 +295,6 @@ def filtered(
     result[mask] = (scale * 0.5 * (exponentials + exponentials.mT)).to(tensors.dtype)
     uncertainty[mask] = error[inside]
     return Denoised(result, uncertainty)
-
-
-def _box(mask: Bool[Tensor, "x y z"]) -> tuple[slice, ...]:
-    """Where the mask and RIM voxels round it are."""
-    ends = torch.stack([mask.nonzero().amin(0) - RIM, mask.nonzero().amax(0) + RIM + 1]).clamp_min(0)
-    return tuple(slice(low, high) for low, high in ends.T.tolist())
 
 
 def logarithms(

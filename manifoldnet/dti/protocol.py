@@ -19,7 +19,7 @@ from manifoldnet.data import load_diffusion
 from manifoldnet.dti.fit import residual_sigma, wls
 from manifoldnet.dti.gradients import FEWEST, is_b0, tensor_model_holds
 from manifoldnet.dti.metrics import INPUT_RANGE, bounded, fa, squared_distance
-from manifoldnet.dti.scan import block_means, blurred, foreground
+from manifoldnet.dti.scan import block_means, blurred, box_round, foreground
 from manifoldnet.errors import InputError
 
 RIM = 3  # voxels round the mask that filters of signals see
@@ -141,7 +141,7 @@ def splits(trial: Trial, seeds: Sequence[int]) -> Iterator[list[Case]]:
         cross = np.zeros((3, 3, 3), bool)
         cross[1, :, 1] = cross[:, 1, 1] = True
         mask = binary_erosion(mask, cross, trial.erosion)
-    box = tuple(slice(max(0, ends[0] - RIM), ends[-1] + 1 + RIM) for ends in map(np.unique, np.nonzero(mask)[:2]))
+    box = box_round(mask, RIM)[:2]
     signals, mask = signals[box], mask[box]
     weighted = np.flatnonzero(~is_b0(bvals))
     if len(weighted) < trial.directions + FEWEST:

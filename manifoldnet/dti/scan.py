@@ -68,6 +68,11 @@ def foreground(signal: Shaped[np.ndarray, "x y z n"], bvals: Float[np.ndarray, "
     return head
 
 
+def box_round(mask: Bool[np.ndarray, "x y z"], rim: int) -> tuple[slice, ...]:
+    """Where the voxels of a mask and ``rim`` voxels round them are, as far as the image has them."""
+    return tuple(slice(max(0, int(i.min()) - rim), int(i.max()) + 1 + rim) for i in np.nonzero(mask))
+
+
 def block_means(
     signal: Shaped[np.ndarray, "x y z n"], mask: Bool[np.ndarray, "x y z"], block: int
 ) -> tuple[Float[np.ndarray, "X Y Z n"], Bool[np.ndarray, "X Y Z"]]:
